@@ -1,0 +1,140 @@
+"""The frozen values that pass from stage to stage.
+
+Sound is mono. Inside the pipeline it is `int16` for storage and the wire and `float32` in [-1, 1) for
+the voice activity detector; the sample rate is said wherever it is not obvious from the type.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pcm16: TypeAlias = NDArray[np.int16]
+"""Mono samples, shape `[n]`, full scale ±32768."""
+
+Samples: TypeAlias = NDArray[np.float32]
+"""Mono samples, shape `[n]`, in [-1, 1)."""
+
+WIRE_RATE = 24_000
+"""Samples a second of PCM on the wire, and ticks a second of a session's input clock."""
+
+LISTENING_RATE = 16_000
+"""Samples a second that detectors and transcribers are given."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RunId:
+    """Which attempt at which turn a value was made for.
+
+    A turn is one utterance or one `response.create`. Each attempt to answer it has its own revision, so that
+    whatever still arrives from an abandoned attempt is recognised by its id and dropped.
+    """
+
+    turn: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What a transcriber understood of an utterance.
+
+    `text` is empty when nothing was understood. `tokens` counts what the engine's decoder produced (words,
+    where the engine has no tokens). `language` is a BCP 47 tag where the engine knows it.
+    """
+
+    text: str
+    tokens: int = 0
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call. `parameters` is a JSON schema."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a prompt, as text."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """All that the language model is told: instructions first, then the conversation, oldest first."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One reply to make.
+
+    `max_tokens` of None means as many as the engine's own limit allows. `temperature` of None means the
+    engine's own.
+    """
+
+    prompt: Prompt
+    max_tokens: int | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """Text of the reply that can be shown and spoken, in order; never reasoning, never tool markup."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of one tool call. `name` is whole and comes with the first piece; `arguments` is JSON in parts."""
+
+    index: int
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The last value of a generation: why it ended and what it cost, in the engine's tokens.
+
+    `input_tokens` counts the whole prompt, `cached_tokens` the part of it that needed no computing.
+    """
+
+    reason: Literal["stop", "max_tokens"]
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+
+
+ModelOutput: TypeAlias = TextDelta | ToolCallDelta | Generated
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A piece of the reply that is spoken in one go.
+
+    `text` is the exact slice of the reply (all clauses joined give the reply back); `speech` is what the
+    synthesizer is told to say, without markup, and may be empty.
+    """
+
+    index: int
+    text: str
+    speech: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """One clause to say, with a voice of the engine (None: its own choice) at a speed (1.0: normal)."""
+
+    text: str
+    voice: str | None = None
+    speed: float = 1.0
