@@ -181,7 +181,7 @@ class LanguageModel(Engine, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SynthesizerCapabilities:
-    """`voices` are the names that a request may use; `speeds` the slowest and the fastest speed."""
+    """`voices` are the names that a request may use, the engine's default first; `speeds` the slowest and the fastest."""
 
     voices: tuple[str, ...]
     languages: frozenset[str]

@@ -138,3 +138,65 @@ class SpeechRequest:
     text: str
     voice: str | None = None
     speed: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """All that decides what a turn will be. Two requests that differ only in `run` ask for the same reply."""
+
+    run: RunId
+    prompt: Prompt
+    modality: Literal["audio", "text"]
+    voice: str | None = None
+    speed: float = 1.0
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnText:
+    """Text of the reply, where text was asked for."""
+
+    run: RunId
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnClause:
+    """The next clause is about to be heard: its sound follows."""
+
+    run: RunId
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnAudio:
+    """Sound of the clause named last: int16 `[n]` at 24 kHz. Equality looks at the samples."""
+
+    run: RunId
+    samples: Pcm16
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TurnAudio) and self.run == other.run and np.array_equal(self.samples, other.samples)
+
+    def __hash__(self) -> int:
+        return hash((self.run, len(self.samples)))
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFinished:
+    """The reply is whole; `generated` says why it ended and what it cost."""
+
+    run: RunId
+    generated: Generated
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailed:
+    """A stage failed and the run has ended. `code` is `<stage>_failed` or `<stage>_timeout`."""
+
+    run: RunId
+    code: str
+    problem: str
+
+
+TurnEvent: TypeAlias = TurnText | TurnClause | TurnAudio | TurnFinished | TurnFailed

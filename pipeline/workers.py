@@ -169,7 +169,7 @@ async def iterate(
     *,
     timeout: float,
     slots: Slots | None = None,
-) -> AsyncIterator[T]:
+) -> AsyncGenerator[T, None]:
     """Drives the iterator that `make` returns and yields its values on the event loop.
 
     A blocking iterator is made and run on a thread of its own, as fast as it can: it never waits for whoever

@@ -1,0 +1,139 @@
+"""Runs one turn: prompt → text deltas → clauses → sound, cancellable at every step.
+
+What comes out is pulled: `run_turn` is an async generator, and a stage works ahead of its reader by no more than
+one clause of sound (the language model: by its reply, which is text and bounded by `max_tokens`).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
+from typing import TypeAlias
+
+from pipeline.audio import StreamResampler, slices
+from pipeline.clauses import ClauseSplitter
+from pipeline.errors import StageError, StageTimeoutError
+from pipeline.line import Line
+from pipeline.stages import LanguageModelStream
+from pipeline.types import (
+    WIRE_RATE,
+    Clause,
+    Generated,
+    GenerationRequest,
+    ModelOutput,
+    Pcm16,
+    SpeechRequest,
+    TextDelta,
+    ToolCallDelta,
+    TurnAudio,
+    TurnClause,
+    TurnEvent,
+    TurnFailed,
+    TurnFinished,
+    TurnRequest,
+    TurnText,
+)
+from pipeline.workers import CancelToken, iterate
+
+MAX_CHUNK = WIRE_RATE // 5
+"""Most samples in one piece of sound on the wire: 200 ms, so that a frame stays far below 1 MiB."""
+
+
+def failure_code(error: StageError) -> str:
+    """Returns the code under which clients see a stage's failure, such as `tts_timeout`."""
+    return f"{error.stage}_{'timeout' if isinstance(error, StageTimeoutError) else 'failed'}"
+
+
+async def run_turn(line: Line, model: LanguageModelStream, request: TurnRequest) -> AsyncIterator[TurnEvent]:
+    """Makes the reply and yields it as it comes; the last event is `TurnFinished` or `TurnFailed`.
+
+    Close the generator to cancel: every stage is told, and has let go of the turn when `aclose` returns.
+    """
+    parts = _speak(line, model, request) if request.modality == "audio" else _write(line, model, request)
+    try:
+        async with contextlib.aclosing(parts):
+            async for event in parts:
+                yield event
+    except StageError as error:
+        yield TurnFailed(request.run, failure_code(error), error.problem)
+
+
+def _generate(
+    line: Line, model: LanguageModelStream, request: TurnRequest, cancel: CancelToken
+) -> AsyncGenerator[ModelOutput, None]:
+    generation = GenerationRequest(prompt=request.prompt, max_tokens=request.max_tokens)
+    return iterate("llm", partial(model.generate, generation, cancel), cancel, timeout=line.timeouts.llm)
+
+
+async def _write(line: Line, model: LanguageModelStream, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+    async with contextlib.aclosing(_generate(line, model, request, CancelToken())) as outputs:
+        async for output in outputs:
+            match output:
+                case TextDelta(text=text):
+                    yield TurnText(request.run, text)
+                case Generated():
+                    yield TurnFinished(request.run, output)
+                case ToolCallDelta():
+                    pass  # no tools are offered to the model yet: a call is noise, not speech
+
+
+_Spoken: TypeAlias = Clause | Generated | StageError
+
+
+async def _speak(line: Line, model: LanguageModelStream, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+    spoken: asyncio.Queue[_Spoken] = asyncio.Queue()
+    reading = asyncio.create_task(_read_clauses(line, model, request, spoken), name=f"reply {request.run}")
+    # One resampler for the whole reply: its clauses join without a seam.
+    resampler = StreamResampler(line.tts.rate, WIRE_RATE)
+    try:
+        while True:
+            match await spoken.get():
+                case Clause() as clause:
+                    yield TurnClause(request.run, clause.text)
+                    if clause.speech:
+                        async with contextlib.aclosing(_say(line, request, clause)) as chunks:
+                            async for chunk in chunks:
+                                for piece in slices(resampler.process(chunk), MAX_CHUNK):
+                                    yield TurnAudio(request.run, piece)
+                case Generated() as generated:
+                    for piece in slices(resampler.flush(), MAX_CHUNK):
+                        yield TurnAudio(request.run, piece)
+                    yield TurnFinished(request.run, generated)
+                    return
+                case StageError() as error:
+                    raise error
+    finally:
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading
+
+
+async def _read_clauses(
+    line: Line, model: LanguageModelStream, request: TurnRequest, spoken: asyncio.Queue[_Spoken]
+) -> None:
+    """Cuts the reply into clauses as it is made. The queue ends with `Generated` or the error."""
+    splitter = ClauseSplitter()
+    try:
+        async with contextlib.aclosing(_generate(line, model, request, CancelToken())) as outputs:
+            async for output in outputs:
+                match output:
+                    case TextDelta(text=text):
+                        for clause in splitter.feed(text):
+                            spoken.put_nowait(clause)
+                    case Generated():
+                        for clause in splitter.finish():
+                            spoken.put_nowait(clause)
+                        spoken.put_nowait(output)
+                        return
+                    case ToolCallDelta():
+                        pass  # as in _write
+        spoken.put_nowait(StageError("llm", "The language model ended without saying why."))
+    except StageError as error:
+        spoken.put_nowait(error)
+
+
+def _say(line: Line, request: TurnRequest, clause: Clause) -> AsyncGenerator[Pcm16, None]:
+    cancel = CancelToken()
+    speech = SpeechRequest(clause.speech, request.voice, request.speed)
+    say = partial(line.tts.synthesize, speech, cancel)
+    return iterate("tts", say, cancel, timeout=line.timeouts.tts, slots=line.tts_slots)

@@ -1,0 +1,131 @@
+"""What the machine wants done. The session (server/session.py) carries the commands out, in order.
+
+Positions are ticks of the input clock: samples at 24 kHz.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pipeline.types import RunId, TurnRequest
+from server.realtime.server_events import ServerEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Sends an event to the client."""
+
+    event: ServerEvent
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAudio:
+    """Keeps appended sound; with `listen_epoch` its frames also go to the voice activity detector."""
+
+    audio: bytes
+    listen_epoch: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResetVoice:
+    """Makes the detector's state for the session new; frames on their way to it are dropped."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetAudio:
+    """Sound before this tick is not needed any more."""
+
+    before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribe:
+    """Feeds `[start, end)` of the sound to the utterance of this turn, which begins with the first such command."""
+
+    turn: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesise:
+    """Asks what is understood of the utterance so far."""
+
+    run: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class AssessPause:
+    """Asks the end-of-turn detector about the pause at `end` of the utterance that began at `start`.
+
+    `words` are what is understood of it; `silence_ms` is the silence that the client asked for.
+    """
+
+    run: RunId
+    start: int
+    end: int
+    words: str
+    silence_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishTranscript:
+    """Ends the utterance of this turn and asks for its transcript."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardUtterance:
+    """Drops the utterance of this turn."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetTranscription:
+    """From the next utterance on, transcribe with this language (BCP 47) and prompt."""
+
+    language: str | None
+    prompt: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartRun:
+    """Starts a run. While `held`, what it makes stays with the machine, so only so much of it is pulled."""
+
+    request: TurnRequest
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRun:
+    """The run is held no more: what it makes now goes to the client."""
+
+    run: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRun:
+    """Ends a run; nothing that still comes from it matters."""
+
+    run: RunId
+
+
+Command: TypeAlias = (
+    Send
+    | StoreAudio
+    | ResetVoice
+    | ForgetAudio
+    | Transcribe
+    | Hypothesise
+    | AssessPause
+    | FinishTranscript
+    | DiscardUtterance
+    | SetTranscription
+    | StartRun
+    | ReleaseRun
+    | CancelRun
+)
+"""All that `Machine.handle` returns."""

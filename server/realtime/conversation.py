@@ -1,0 +1,232 @@
+"""The items of the default conversation: their chain, what they say, and what was heard of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pipeline.types import Message, Prompt
+from server.realtime.refusal import Refusal
+from server.realtime.schema import ContentPart, Item
+from server.realtime.usage import ms_to_ticks, ticks_to_ms
+
+PartKind = Literal["input_text", "input_audio", "output_text", "output_audio"]
+
+
+@dataclass(slots=True)
+class Span:
+    """A clause of a reply and its place in the reply's sound, `[start, end)` in samples at 24 kHz."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class SpokenReply:
+    """The sound of an assistant item: what was sent of it, and what was heard as far as that is known.
+
+    Over a WebSocket only the client knows what was played. Until it says so (`truncate`), an interrupted reply
+    counts as heard up to what could have been played since its first sound was sent.
+    """
+
+    spans: list[Span] = field(default_factory=list)
+    sent: int = 0
+    """Samples at 24 kHz that went to the client."""
+    first_sent_ms: int | None = None
+    heard_ms: int | None = None
+    """None: all of it."""
+    cut_ms: int | None = None
+    """Where the client cut it while it was still being made; see `settle`."""
+
+    def begin_clause(self, text: str) -> None:
+        self.spans.append(Span(text, self.sent, self.sent))
+
+    def add_sound(self, samples: int, now: int) -> None:
+        if self.first_sent_ms is None:
+            self.first_sent_ms = now
+        self.sent += samples
+        self.spans[-1].end = self.sent
+
+    def interrupt(self, now: int) -> None:
+        """Notes that the user began to speak at `now` (ms): the rest may never have been played."""
+        if self.first_sent_ms is None:
+            self.heard_ms = 0
+            return
+        played = now - self.first_sent_ms
+        if played < ticks_to_ms(self.sent) and (self.heard_ms is None or played < self.heard_ms):
+            self.heard_ms = played
+
+    def text(self) -> str:
+        return "".join(span.text for span in self.spans)
+
+    def heard_text(self) -> str:
+        return self.text() if self.heard_ms is None else self.text_until(self.heard_ms)
+
+    def text_until(self, ms: int) -> str:
+        """Returns the words that had been said by `ms` of the sound; a clause cut short gives its share in words."""
+        end = ms_to_ticks(ms)
+        said = []
+        for span in self.spans:
+            if span.end <= end:
+                said.append(span.text)
+            elif span.start < end:
+                words = span.text.split()
+                share = (end - span.start) / (span.end - span.start)
+                said.append(" ".join(words[: int(len(words) * share)]))
+        return "".join(said).rstrip()
+
+    def truncate(self, ms: int, in_progress: bool) -> None:
+        """Cuts sound and text at `ms`, for good; what is still being made is cut when it is done.
+
+        Raises:
+            Refusal: `ms` lies behind what was sent.
+        """
+        if ms > ticks_to_ms(self.sent):
+            raise Refusal(
+                "invalid_value",
+                f"Audio content of {ticks_to_ms(self.sent)}ms is already shorter than {ms}ms",
+                "audio_end_ms",
+            )
+        if in_progress:
+            self.cut_ms = self.heard_ms = ms
+            return
+        text = self.text_until(ms)
+        self.sent = min(self.sent, ms_to_ticks(ms))
+        self.spans = [Span(text, 0, self.sent)] if text else []
+        self.heard_ms = None
+
+    def settle(self) -> None:
+        """Notes that all of it has been made."""
+        if self.cut_ms is not None:
+            self.truncate(self.cut_ms, in_progress=False)
+
+
+@dataclass(slots=True)
+class ConversationItem:
+    """One message. `text` is what it says in words; for the user's speech, None until it is transcribed."""
+
+    id: str
+    role: Literal["system", "user", "assistant"]
+    part: PartKind
+    text: str | None = ""
+    status: Literal["completed", "incomplete", "in_progress"] = "completed"
+    heard_ticks: int = 0
+    """Length of the user's sound, samples at 24 kHz."""
+    spoken: SpokenReply | None = None
+    has_part: bool = True
+    """False until an assistant item has begun its content."""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the words are still being found out."""
+        return self.part == "input_audio" and self.text is None
+
+    def message(self) -> Message | None:
+        """Returns the item as the model sees it; None when there is nothing in it."""
+        text = self.spoken.heard_text() if self.spoken else (self.text or "")
+        return Message(self.role, text.strip()) if text.strip() else None
+
+    def wire(self) -> Item:
+        return Item(
+            id=self.id,
+            object="realtime.item",
+            type="message",
+            status=self.status,
+            role=self.role,
+            content=[self._content()] if self.has_part else [],
+        )
+
+    def _content(self) -> ContentPart:
+        match self.part:
+            case "input_audio":
+                return ContentPart(type=self.part, transcript=self.text)
+            case "output_audio":
+                return ContentPart(type=self.part, transcript=self.spoken.text() if self.spoken else "")
+            case _:
+                return ContentPart(type=self.part, text=self.text or "")
+
+
+class Conversation:
+    """The chain of items, in order."""
+
+    def __init__(self) -> None:
+        self._items: list[ConversationItem] = []
+
+    def __iter__(self) -> Iterator[ConversationItem]:
+        return iter(self._items)
+
+    @property
+    def last(self) -> ConversationItem | None:
+        return self._items[-1] if self._items else None
+
+    @property
+    def last_id(self) -> str | None:
+        return self._items[-1].id if self._items else None
+
+    def append(self, item: ConversationItem) -> str | None:
+        """Adds an item at the end; returns the id of the one before it."""
+        previous = self.last_id
+        self._items.append(item)
+        return previous
+
+    def insert(self, item: ConversationItem, after: str | None) -> str | None:
+        """Adds an item after another (None: at the end, `root`: first); returns the id of the one before it.
+
+        Raises:
+            Refusal: the other is unknown, or the item's id is taken.
+        """
+        if any(other.id == item.id for other in self._items):
+            raise Refusal("item_already_exists", f"There is already an item with id '{item.id}'.", "item.id")
+        if after is None:
+            return self.append(item)
+        place = 0 if after == "root" else self._index(after, "previous_item_id") + 1
+        self._items.insert(place, item)
+        return self._items[place - 1].id if place else None
+
+    def get(self, item_id: str) -> ConversationItem:
+        """Returns an item.
+
+        Raises:
+            Refusal: there is none with this id.
+        """
+        return self._items[self._index(item_id, "item_id")]
+
+    def find(self, item_id: str) -> ConversationItem | None:
+        return next((item for item in self._items if item.id == item_id), None)
+
+    def remove(self, item_id: str) -> ConversationItem:
+        """Removes and returns an item.
+
+        Raises:
+            Refusal: there is none with this id.
+        """
+        return self._items.pop(self._index(item_id, "item_id"))
+
+    def prompt(self, instructions: str, last_words: str | None = None) -> Prompt:
+        """Returns what the model is told; `last_words` are words of the user that are no item yet."""
+        messages = [Message("system", instructions)] if instructions.strip() else []
+        messages += [message for item in self._items if (message := item.message())]
+        if last_words:
+            messages.append(Message("user", last_words))
+        return Prompt(tuple(messages))
+
+    def pending(self) -> set[str]:
+        """Returns the ids of the items whose words are still being found out."""
+        return {item.id for item in self._items if item.is_pending}
+
+    def heard_ticks(self) -> int:
+        """Returns the length of all the user's sound in the conversation, samples at 24 kHz."""
+        return sum(item.heard_ticks for item in self._items)
+
+    def interrupt(self, now: int) -> None:
+        """Notes on the last reply that the user began to speak at `now` (ms)."""
+        for item in reversed(self._items):
+            if item.spoken is not None:
+                item.spoken.interrupt(now)
+                return
+
+    def _index(self, item_id: str, param: str) -> int:
+        for index, item in enumerate(self._items):
+            if item.id == item_id:
+                return index
+        raise Refusal("item_not_found", f"There is no item with id '{item_id}' in the conversation.", param)

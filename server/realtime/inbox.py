@@ -1,0 +1,93 @@
+"""What reaches the machine besides client events: results of stages, and the end of the connection.
+
+Positions in the user's sound are ticks of the input clock: samples at 24 kHz (`pipeline.types.WIRE_RATE`),
+counted from the first sample of the session, whatever format the client sends.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from pipeline.types import RunId, Transcript, TurnEvent
+from server.realtime.client_events import ClientEvent
+from server.realtime.schema import ErrorBody
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A client event that the wire could not decode. It only leads to an `error`."""
+
+    error: ErrorBody
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceVerdict:
+    """How likely it is that somebody speaks in the frame `[start, end)`.
+
+    `epoch` is the one the frame was sent to the detector under; a verdict of an old epoch is dropped.
+    """
+
+    epoch: int
+    start: int
+    end: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceFailed:
+    """The voice activity detector failed on frames of this epoch."""
+
+    epoch: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseAssessed:
+    """How much silence ends the turn, by the end-of-turn detector, for the pause of this run."""
+
+    run: RunId
+    silence_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What is understood of an utterance when a pause begins: the ground of speculation."""
+
+    run: RunId
+    transcript: Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    """The transcript of a committed utterance."""
+
+    turn: int
+    transcript: Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionFault:
+    """An utterance could not be transcribed. `code` is as in `StatusError`."""
+
+    turn: int
+    code: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The client is gone: everything of the session ends."""
+
+
+Event: TypeAlias = (
+    ClientEvent
+    | Refused
+    | VoiceVerdict
+    | VoiceFailed
+    | PauseAssessed
+    | Hypothesis
+    | Transcribed
+    | TranscriptionFault
+    | TurnEvent
+    | Disconnected
+)
+"""All that `Machine.handle` takes."""

@@ -1,0 +1,324 @@
+"""The session machine: one owner of everything that happens in a session.
+
+`handle` takes one event and the time, and returns commands. It has no sockets, no clocks, no randomness: the same
+log of events gives the same commands, byte for byte. The rooms behind it:
+
+    listening.py     the input region: sound → utterances
+    responding.py    the response region: responses, the held reply
+    reply.py         one response on the wire
+    conversation.py  the items, and what was heard of them
+    session_config.py  the configuration and its updates
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET
+
+from pipeline.types import TurnAudio, TurnClause, TurnFailed, TurnFinished, TurnText
+from server.realtime import client_events as client
+from server.realtime.commands import AssessPause, Command, Hypothesise, SetTranscription
+from server.realtime.conversation import Conversation, ConversationItem
+from server.realtime.inbox import (
+    Disconnected,
+    Event,
+    Hypothesis,
+    PauseAssessed,
+    Refused,
+    Transcribed,
+    TranscriptionFault,
+    VoiceFailed,
+    VoiceVerdict,
+)
+from server.realtime.items import item_from_client
+from server.realtime.listening import Listening, Phase, Utterance
+from server.realtime.outbox import IdSource, Outbox
+from server.realtime.refusal import Refusal
+from server.realtime.reply import ReplyConfig
+from server.realtime.responding import Responding
+from server.realtime.schema import ErrorBody, ResponseParams, Session
+from server.realtime.server_events import (
+    Committed,
+    Error,
+    ItemAdded,
+    ItemDeleted,
+    ItemDone,
+    ItemRetrieved,
+    ItemTruncated,
+    SessionCreated,
+    SessionUpdated,
+    TranscriptionCompleted,
+    TranscriptionDelta,
+    TranscriptionError,
+    TranscriptionFailed,
+)
+from server.realtime.session_config import Profile, check_voice, initial_session, updated_session
+from server.realtime.usage import transcription_usage
+
+BYTES_PER_TICK = 2
+"""Bytes of `audio/pcm` a tick: 16 bits at 24 kHz."""
+
+
+class Machine:
+    """One session. Call `start` once, then `handle` for every event, and carry out the commands in order."""
+
+    def __init__(self, profile: Profile, ids: IdSource, expires_at: int, asked_model: str) -> None:
+        """`asked_model` is what the client called the pipeline; `expires_at` is in seconds since 1970."""
+        self._profile = profile
+        self._asked_model = asked_model
+        self._outbox = Outbox(ids)
+        self._session = initial_session(profile, ids("sess"), expires_at)
+        self._conversation = Conversation()
+        self._responding = Responding(self._outbox, self._conversation)
+        self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
+        self._spoken_items: dict[int, ConversationItem] = {}
+        """Items whose words are still being found out, by turn."""
+        self._answer_next = False
+        """Whether something was said, while a response was active, that is to be answered after it."""
+        self._closed = False
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            client.SessionUpdate: self._update_session,
+            client.InputAudioBufferAppend: self._append,
+            client.InputAudioBufferCommit: lambda _: self.listening.commit(),
+            client.InputAudioBufferClear: lambda _: self.listening.clear(),
+            client.OutputAudioBufferClear: self._clear_output,
+            client.ConversationItemCreate: self._create_item,
+            client.ConversationItemRetrieve: self._retrieve_item,
+            client.ConversationItemDelete: self._delete_item,
+            client.ConversationItemTruncate: self._truncate_item,
+            client.ResponseCreate: self._create_response,
+            client.ResponseCancel: self._cancel_response,
+            Refused: lambda refused: self._outbox.send(Error(error=refused.error)),
+            VoiceVerdict: self.listening.judge,
+            VoiceFailed: self._voice_failed,
+            PauseAssessed: lambda assessed: self.listening.assess(assessed.run, assessed.silence_ms),
+            Hypothesis: self._hypothesis,
+            Transcribed: self._transcribed,
+            TranscriptionFault: self._transcription_fault,
+            **dict.fromkeys((TurnText, TurnClause, TurnAudio, TurnFinished, TurnFailed), self._responding.take),
+        }
+
+    @property
+    def session(self) -> Session:
+        """The effective configuration."""
+        return self._session
+
+    def start(self) -> list[Command]:
+        """Greets the client."""
+        self._outbox.send(SessionCreated(session=self._session))
+        self._set_transcription()
+        return self._outbox.drain()
+
+    def handle(self, event: Event, now: int) -> list[Command]:
+        """Moves on by one event.
+
+        Args:
+            event: a client event, a stage's result, or the end of the connection.
+            now: when it came, in ms of any steady clock.
+
+        Returns:
+            What is to be done, in order. After `Disconnected`, nothing ever.
+        """
+        if self._closed:
+            return []
+        self._outbox.now = now
+        if isinstance(event, Disconnected):
+            self._close()
+            return self._outbox.drain()
+        try:
+            self._handlers[type(event)](event)
+            self._answer_what_waits()
+        except Refusal as refusal:
+            event_id = event.event_id if isinstance(event, client.ClientEvent) else None
+            self._outbox.send(Error(error=refusal.body(event_id)))
+        return self._outbox.drain()
+
+    def _close(self) -> None:
+        self._closed = True
+        self._responding.close()
+        self.listening.close()
+
+    # --- what the user says (listening.Turns) ---
+
+    def speech_started(self) -> None:
+        self._conversation.interrupt(self._outbox.now)
+        detection = self._session.audio.input.turn_detection
+        if detection is not None and detection.interrupt_response:
+            self._responding.interrupt()
+
+    def paused(self, utterance: Utterance) -> None:
+        self._outbox.put(Hypothesise(utterance.run))
+
+    def resumed(self) -> None:
+        self._responding.drop_held()
+
+    def dropped(self) -> None:
+        self._responding.drop_held()
+
+    def committed(self, utterance: Utterance, end: int, by_voice: bool) -> None:
+        item = ConversationItem(
+            id=utterance.item_id, role="user", part="input_audio", text=None, heard_ticks=end - utterance.start
+        )
+        previous = self._conversation.append(item)
+        self._spoken_items[utterance.turn] = item
+        self._outbox.send(Committed(previous_item_id=previous, item_id=item.id))
+        self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
+        self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))
+        detection = self._session.audio.input.turn_detection
+        if by_voice and detection is not None and detection.create_response:
+            self._answer_next = True
+        else:
+            self._responding.drop_held()
+
+    def _answer_what_waits(self) -> None:
+        idle = self.listening.phase is Phase.IDLE and self._responding.active is None
+        if self._answer_next and idle:
+            self._answer_next = False
+            self._responding.create(self._reply_config(), needs_words=True)
+
+    # --- what the stages say ---
+
+    def _voice_failed(self, failed: VoiceFailed) -> None:
+        if failed.epoch != self.listening.epoch:
+            return
+        self.listening.restart()
+        body = ErrorBody(type="server_error", code="vad_failed", message=failed.problem)
+        self._outbox.send(Error(error=body))
+
+    def _hypothesis(self, hypothesis: Hypothesis) -> None:
+        utterance = self.listening.utterance
+        detection = self._session.audio.input.turn_detection
+        if detection is None or utterance is None or self.listening.phase is not Phase.MAYBE_DONE:
+            return
+        if utterance.run != hypothesis.run:
+            return
+        words = hypothesis.transcript.text
+        self._outbox.put(
+            AssessPause(utterance.run, utterance.start, utterance.fed, words, detection.silence_duration_ms)
+        )
+        worth_it = self._profile.speculation and detection.create_response and words.strip()
+        if worth_it and self._responding.active is None and not self._conversation.pending():
+            self._responding.hold(utterance.run, self._reply_config(), words)
+
+    def _transcribed(self, result: Transcribed) -> None:
+        item = self._spoken_items.pop(result.turn, None)
+        if item is None:
+            return
+        item.text = result.transcript.text
+        if self._is_transcribing and self._conversation.find(item.id) is not None:
+            if item.text:
+                self._outbox.send(TranscriptionDelta(item_id=item.id, content_index=0, delta=item.text))
+            usage = transcription_usage(result.transcript, item.heard_ticks)
+            self._outbox.send(
+                TranscriptionCompleted(item_id=item.id, content_index=0, transcript=item.text, usage=usage)
+            )
+        self._responding.words_are_known(item.id)
+
+    def _transcription_fault(self, fault: TranscriptionFault) -> None:
+        item = self._spoken_items.pop(fault.turn, None)
+        if item is None:
+            return
+        item.text = ""
+        if self._is_transcribing and self._conversation.find(item.id) is not None:
+            error = TranscriptionError(type="server_error", code=fault.code, message=fault.problem)
+            self._outbox.send(TranscriptionFailed(item_id=item.id, content_index=0, error=error))
+        self._responding.drop_held()
+        self._responding.words_are_lost(item.id, fault.code)
+
+    @property
+    def _is_transcribing(self) -> bool:
+        return self._session.audio.input.transcription is not None
+
+    # --- what the client says ---
+
+    def _update_session(self, event: client.SessionUpdate) -> None:
+        old = self._session
+        self._session = new = updated_session(
+            old, event.session, self._profile, self._responding.audio_was_sent, self._asked_model
+        )
+        if new.audio.input.turn_detection != old.audio.input.turn_detection:
+            self.listening.set_detection(new.audio.input.turn_detection)
+        if new.audio.input.transcription != old.audio.input.transcription:
+            self._set_transcription()
+        self._outbox.send(SessionUpdated(session=new))
+
+    def _set_transcription(self) -> None:
+        transcription = self._session.audio.input.transcription
+        language = transcription.language if transcription else None
+        prompt = transcription.prompt if transcription else None
+        self._outbox.put(SetTranscription(language or None, prompt or None))
+
+    def _append(self, event: client.InputAudioBufferAppend) -> None:
+        if len(event.audio) % BYTES_PER_TICK:
+            raise Refusal(
+                "invalid_value",
+                f"`audio` holds {len(event.audio)} bytes: not a whole number of 16-bit samples.",
+                "audio",
+            )
+        self.listening.append(event.audio, len(event.audio) // BYTES_PER_TICK)
+
+    def _clear_output(self, _: client.OutputAudioBufferClear) -> None:
+        raise Refusal(
+            "invalid_value",
+            "`output_audio_buffer.clear` is for WebRTC. Over a WebSocket the client plays the sound: stop playing it, "
+            "then send `response.cancel` and `conversation.item.truncate`.",
+            "type",
+        )
+
+    def _create_item(self, event: client.ConversationItemCreate) -> None:
+        item = item_from_client(event.item, self._outbox.new_id)
+        previous = self._conversation.insert(item, event.previous_item_id)
+        self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
+        self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))
+
+    def _retrieve_item(self, event: client.ConversationItemRetrieve) -> None:
+        self._outbox.send(ItemRetrieved(item=self._conversation.get(event.item_id).wire()))
+
+    def _delete_item(self, event: client.ConversationItemDelete) -> None:
+        item = self._conversation.remove(event.item_id)
+        self._outbox.send(ItemDeleted(item_id=item.id))
+
+    def _truncate_item(self, event: client.ConversationItemTruncate) -> None:
+        item = self._conversation.get(event.item_id)
+        if item.spoken is None:
+            raise Refusal("invalid_value", f"Item '{item.id}' has no sound of the assistant to truncate.", "item_id")
+        if event.content_index != 0:
+            raise Refusal(
+                "invalid_value", "An item of Parley has one content part: `content_index` is 0.", "content_index"
+            )
+        item.spoken.truncate(event.audio_end_ms, in_progress=item.status == "in_progress")
+        self._outbox.send(
+            ItemTruncated(item_id=item.id, content_index=event.content_index, audio_end_ms=event.audio_end_ms)
+        )
+
+    def _create_response(self, event: client.ResponseCreate) -> None:
+        params = ResponseParams() if event.response is UNSET else event.response
+        config = self._reply_config(params)
+        self._responding.create(
+            config,
+            in_conversation=params.conversation == "auto",
+            needs_words=params.instructions is UNSET,
+        )
+
+    def _cancel_response(self, event: client.ResponseCancel) -> None:
+        self._responding.cancel(event.response_id)
+
+    def _reply_config(self, params: ResponseParams | None = None) -> ReplyConfig:
+        """Returns the configuration in force now, with what `response.create` asks for on top."""
+        params = params or ResponseParams()
+        session = self._session
+        voice = session.audio.output.voice
+        if params.audio is not UNSET and params.audio.output is not UNSET and params.audio.output.voice is not UNSET:
+            voice = params.audio.output.voice
+            check_voice(voice, self._profile, "response.audio.output.voice")
+        modalities = session.output_modalities if params.output_modalities is UNSET else params.output_modalities
+        limit = session.max_output_tokens if params.max_output_tokens is UNSET else params.max_output_tokens
+        return ReplyConfig(
+            instructions=session.instructions if params.instructions is UNSET else params.instructions,
+            modality=modalities[0],
+            voice=voice,
+            engine_voice=self._profile.voices[voice],
+            speed=session.audio.output.speed,
+            max_output_tokens=limit,
+            metadata=params.metadata,
+        )

@@ -1,0 +1,218 @@
+"""The response region: which responses there are, what each waits for, and the reply that is held.
+
+    None → Held → Created → Playing → Done | Cancelled | Failed
+
+A reply to a turn that may be over is started at once and held: nothing of it leaves before the turn is committed.
+At commit it is released when it answers exactly what has to be answered (the same words, history and
+configuration), and made again when not.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from pipeline.types import (
+    Prompt,
+    RunId,
+    TurnAudio,
+    TurnClause,
+    TurnEvent,
+    TurnFailed,
+    TurnFinished,
+    TurnRequest,
+    TurnText,
+)
+from server.realtime.commands import CancelRun, ReleaseRun, StartRun
+from server.realtime.conversation import Conversation
+from server.realtime.outbox import Outbox
+from server.realtime.refusal import Refusal
+from server.realtime.reply import Outcome, Reply, ReplyConfig, ReplyPhase
+
+
+@dataclass(slots=True)
+class Held:
+    """A reply to what the user may have finished saying."""
+
+    request: TurnRequest
+    outputs: list[TurnEvent] = field(default_factory=list)
+
+    def answers(self, request: TurnRequest) -> bool:
+        """Whether it is the reply that `request` asks for, whatever run made it."""
+        return replace(request, run=self.request.run) == self.request
+
+
+class Responding:
+    """The responses of one session, by id, and the held reply."""
+
+    def __init__(self, outbox: Outbox, conversation: Conversation) -> None:
+        self._outbox = outbox
+        self._conversation = conversation
+        self._conversation_id = outbox.new_id("conv")
+        self._replies: dict[str, Reply] = {}
+        self._held: Held | None = None
+        self.audio_was_sent = False
+
+    @property
+    def active(self) -> Reply | None:
+        """The one response of the default conversation that is under way."""
+        return next((reply for reply in self._replies.values() if reply.conversation is not None), None)
+
+    def create(self, config: ReplyConfig, *, in_conversation: bool = True, needs_words: bool = False) -> None:
+        """Creates a response; it begins when all that was said so far is known in words.
+
+        Raises:
+            Refusal: one is active in the default conversation already.
+        """
+        if in_conversation and (active := self.active) is not None:
+            raise Refusal(
+                "conversation_already_has_active_response",
+                f"Conversation already has an active response in progress: {active.id}. "
+                "Wait until the response is finished before creating a new one.",
+            )
+        reply = Reply(
+            outbox=self._outbox,
+            id=self._outbox.new_id("resp"),
+            config=config,
+            conversation=self._conversation if in_conversation else None,
+            conversation_id=self._conversation_id if in_conversation else None,
+            needs_words=needs_words,
+            awaiting=self._conversation.pending(),
+        )
+        self._replies[reply.id] = reply
+        reply.create()
+        self._begin_if_ready(reply)
+
+    def words_are_known(self, item_id: str) -> None:
+        """Lets the responses go on that waited for this item."""
+        for reply in list(self._replies.values()):
+            if item_id in reply.awaiting:
+                reply.awaiting.discard(item_id)
+                self._begin_if_ready(reply)
+
+    def words_are_lost(self, item_id: str, code: str) -> None:
+        """Fails the responses that waited for this item."""
+        for reply in list(self._replies.values()):
+            if item_id in reply.awaiting:
+                self._end(reply, Outcome("failed", error_code=code))
+
+    def hold(self, run: RunId, config: ReplyConfig, words: str) -> None:
+        """Starts the reply to words that may be all the user wants to say."""
+        self.drop_held()
+        request = _request(run, config, self._conversation.prompt(config.instructions, last_words=words))
+        self._held = Held(request)
+        self._outbox.put(StartRun(request, held=True))
+
+    def drop_held(self) -> None:
+        """Cancels and forgets the held reply."""
+        if self._held is not None:
+            self._outbox.put(CancelRun(self._held.request.run))
+            self._held = None
+
+    def take(self, event: TurnEvent) -> None:
+        """Takes what a run made: to the client, to what is held, or, from an abandoned run, nowhere."""
+        if self._held is not None and event.run == self._held.request.run:
+            if isinstance(event, TurnFailed):
+                self._held = None  # the reply is tried once more when the turn is committed
+            else:
+                self._held.outputs.append(event)
+            return
+        for reply in list(self._replies.values()):
+            if reply.run == event.run:
+                self._play(reply, event)
+                return
+
+    def cancel(self, response_id: str | None) -> None:
+        """Cancels a response for the client.
+
+        Raises:
+            Refusal: it is not active, or none is.
+        """
+        reply = self.active if response_id is None else self._replies.get(response_id)
+        if reply is None:
+            raise Refusal(
+                "response_cancel_not_active",
+                "Cancellation failed: no active response found",
+                None if response_id is None else "response_id",
+            )
+        self._stop(reply, Outcome("cancelled", reason="client_cancelled"))
+
+    def interrupt(self) -> None:
+        """The user speaks: cancels the response of the default conversation, and only that one."""
+        if (active := self.active) is not None:
+            self._stop(active, Outcome("cancelled", reason="turn_detected"))
+
+    def close(self) -> None:
+        """Ends every run with the session, without a word to the client, who is gone."""
+        self.drop_held()
+        for reply in self._replies.values():
+            if reply.run is not None:
+                self._outbox.put(CancelRun(reply.run))
+        self._replies.clear()
+
+    def _begin_if_ready(self, reply: Reply) -> None:
+        if reply.awaiting:
+            return
+        newest = self._conversation.last
+        unheard = newest is not None and newest.part == "input_audio" and newest.message() is None
+        if reply.needs_words and unheard:
+            self._end(reply, Outcome("completed"))
+            return
+        prompt = self._conversation.prompt(reply.config.instructions)
+        reply.heard_ticks = self._conversation.heard_ticks()
+        request = _request(RunId(self._outbox.new_turn(), 0), reply.config, prompt)
+        if reply.conversation is not None and self._held is not None:
+            if self._held.answers(request):
+                self._release(reply, self._held)
+                return
+            self.drop_held()
+        self._start(reply, request)
+
+    def _start(self, reply: Reply, request: TurnRequest) -> None:
+        if not request.prompt.messages:
+            self._end(reply, Outcome("completed"))
+            return
+        reply.run = request.run
+        self._outbox.put(StartRun(request, held=False))
+
+    def _release(self, reply: Reply, held: Held) -> None:
+        self._held = None
+        reply.run = held.request.run
+        self._outbox.put(ReleaseRun(held.request.run))
+        for event in held.outputs:
+            self._play(reply, event)
+
+    def _play(self, reply: Reply, event: TurnEvent) -> None:
+        match event:
+            case TurnText(text=text):
+                reply.add_text(text)
+            case TurnClause(text=text):
+                reply.add_clause(text)
+            case TurnAudio(samples=samples):
+                self.audio_was_sent = True
+                reply.add_sound(samples)
+            case TurnFinished(generated=generated):
+                if generated.reason == "max_tokens":
+                    self._end(reply, Outcome("incomplete", reason="max_output_tokens", generated=generated))
+                else:
+                    self._end(reply, Outcome("completed", generated=generated))
+            case TurnFailed(code=code):
+                self._end(reply, Outcome("failed", error_code=code))
+
+    def _stop(self, reply: Reply, outcome: Outcome) -> None:
+        if reply.run is not None:
+            self._outbox.put(CancelRun(reply.run))
+        self._end(reply, outcome)
+
+    def _end(self, reply: Reply, outcome: Outcome) -> None:
+        assert reply.phase is not ReplyPhase.ENDED
+        del self._replies[reply.id]
+        reply.end(outcome)
+
+
+def _request(run: RunId, config: ReplyConfig, prompt: Prompt) -> TurnRequest:
+    return TurnRequest(
+        run=run,
+        prompt=prompt,
+        modality=config.modality,
+        voice=config.engine_voice,
+        speed=config.speed,
+        max_tokens=config.max_tokens,
+    )

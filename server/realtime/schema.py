@@ -1,0 +1,212 @@
+"""The objects of the Realtime protocol, shaped as in OpenAI's GA schema.
+
+What a client may send is validated against these structs as well: a field that is not here is refused by name.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+Milliseconds = Annotated[int, Meta(ge=0)]
+
+
+class PcmFormat(msgspec.Struct, tag_field="type", tag="audio/pcm", forbid_unknown_fields=True):
+    """Little-endian 16-bit mono PCM at 24 kHz, base64 in events."""
+
+    rate: Literal[24000] = 24000
+
+
+class ServerVad(msgspec.Struct, tag_field="type", tag="server_vad", forbid_unknown_fields=True, kw_only=True):
+    """Turn detection by voice activity and silence. Defaults are OpenAI's."""
+
+    threshold: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.5
+    prefix_padding_ms: Milliseconds = 300
+    silence_duration_ms: Milliseconds = 500
+    idle_timeout_ms: None = None
+    create_response: bool = True
+    interrupt_response: bool = True
+
+
+class Transcription(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """How the user's speech is transcribed for the client."""
+
+    model: str
+    language: str | UnsetType | None = UNSET
+    prompt: str | UnsetType | None = UNSET
+
+
+class AudioInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    format: PcmFormat = msgspec.field(default_factory=PcmFormat)
+    transcription: Transcription | None = None
+    noise_reduction: None = None
+    turn_detection: ServerVad | None = msgspec.field(default_factory=ServerVad)
+
+
+class AudioOutput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    format: PcmFormat = msgspec.field(default_factory=PcmFormat)
+    voice: str
+    speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
+
+
+class Audio(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    input: AudioInput
+    output: AudioOutput
+
+
+Modalities = Annotated[list[Literal["text", "audio"]], Meta(min_length=1, max_length=1)]
+MaxOutputTokens = Annotated[int, Meta(ge=1, le=4096)] | Literal["inf"]
+
+
+class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The effective configuration of a session, as `session.created` and `session.updated` show it."""
+
+    type: Literal["realtime"] = "realtime"
+    object: Literal["realtime.session"] = "realtime.session"
+    id: str
+    model: str
+    expires_at: int
+    instructions: str
+    output_modalities: Modalities
+    audio: Audio
+    tools: Annotated[list[Any], Meta(max_length=0)] = msgspec.field(default_factory=list)
+    tool_choice: Literal["auto", "none"] = "auto"
+    max_output_tokens: MaxOutputTokens = "inf"
+    truncation: Literal["auto"] = "auto"
+    include: None = None
+    prompt: None = None
+    tracing: None = None
+
+
+FIXED_SESSION_FIELDS = frozenset({"object", "id", "expires_at"})
+"""Fields of the session object that the server sets and no client may send."""
+
+
+class ContentPart(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """One part of a message. Which keys it has follows from its type."""
+
+    type: str
+    text: str | UnsetType = UNSET
+    transcript: str | UnsetType | None = UNSET
+    audio: bytes | UnsetType = UNSET
+
+
+class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """An item of the conversation, as events carry it."""
+
+    id: str
+    type: str
+    object: str | UnsetType = UNSET
+    status: str | UnsetType = UNSET
+    role: str | UnsetType = UNSET
+    content: list[ContentPart] | UnsetType = UNSET
+
+
+class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """An item as a client sends it: a message of any role. (One struct: they differ in what `content` allows.)"""
+
+    type: Literal["message"]
+    role: Literal["system", "user", "assistant"]
+    content: list[ContentPart]
+    id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    object: Literal["realtime.item"] | None = None
+    status: Literal["completed", "incomplete", "in_progress"] | None = None
+
+
+class ResponseAudioOutput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    format: PcmFormat | UnsetType = UNSET
+    voice: str | UnsetType = UNSET
+
+
+class ResponseAudio(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    output: ResponseAudioOutput | UnsetType = UNSET
+
+
+MetadataText = Annotated[str, Meta(max_length=512)]
+Metadata = Annotated[dict[Annotated[str, Meta(max_length=64)], MetadataText], Meta(max_length=16)]
+
+
+class ResponseParams(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What `response.create` may say. What is absent comes from the session."""
+
+    instructions: str | UnsetType = UNSET
+    output_modalities: Modalities | UnsetType = UNSET
+    audio: ResponseAudio | UnsetType = UNSET
+    max_output_tokens: MaxOutputTokens | UnsetType = UNSET
+    metadata: Metadata | None = None
+    conversation: Literal["auto", "none"] = "auto"
+    tools: Annotated[list[Any], Meta(max_length=0)] | UnsetType = UNSET
+    tool_choice: Literal["auto", "none"] | UnsetType = UNSET
+
+
+class InputTokenDetails(msgspec.Struct, kw_only=True):
+    text_tokens: int = 0
+    audio_tokens: int = 0
+    image_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class OutputTokenDetails(msgspec.Struct, kw_only=True):
+    text_tokens: int = 0
+    audio_tokens: int = 0
+
+
+class Usage(msgspec.Struct, kw_only=True):
+    """What a response cost, in tokens; see usage.py for how they are counted."""
+
+    total_tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    input_token_details: InputTokenDetails = msgspec.field(default_factory=InputTokenDetails)
+    output_token_details: OutputTokenDetails = msgspec.field(default_factory=OutputTokenDetails)
+
+
+class TranscriptionTokenDetails(msgspec.Struct, kw_only=True):
+    text_tokens: int = 0
+    audio_tokens: int = 0
+
+
+class TranscriptionUsage(msgspec.Struct, tag_field="type", tag="tokens", kw_only=True):
+    total_tokens: int
+    input_tokens: int
+    output_tokens: int
+    input_token_details: TranscriptionTokenDetails
+
+
+class StatusError(msgspec.Struct, kw_only=True):
+    """Why a response failed. `code` is the stage and what it did, such as `tts_timeout`."""
+
+    type: str
+    code: str
+
+
+class StatusDetails(msgspec.Struct, omit_defaults=True, kw_only=True):
+    type: str
+    reason: str | UnsetType = UNSET
+    error: StatusError | UnsetType = UNSET
+
+
+class ResponseObject(msgspec.Struct, kw_only=True):
+    """A response, as `response.created` and `response.done` carry it."""
+
+    object: Literal["realtime.response"] = "realtime.response"
+    id: str
+    status: str
+    status_details: StatusDetails | None
+    output: list[Item]
+    conversation_id: str | None
+    output_modalities: list[str]
+    max_output_tokens: int | str
+    audio: dict[str, Any]
+    usage: Usage | None
+    metadata: dict[str, str] | None
+
+
+class ErrorBody(msgspec.Struct, kw_only=True):
+    """What went wrong, for the client. `event_id` is the client's, when it sent one."""
+
+    type: Literal["invalid_request_error", "server_error"]
+    message: str
+    code: str | None = None
+    param: str | None = None
+    event_id: str | None = None

@@ -1,0 +1,167 @@
+"""What the server says: one struct per server event, in GA's shape. The machine fills `event_id` in."""
+
+import msgspec
+
+from server.realtime.schema import (
+    ContentPart,
+    ErrorBody,
+    Item,
+    ResponseObject,
+    Session,
+    TranscriptionUsage,
+)
+
+
+class ServerEvent(msgspec.Struct, tag_field="type", kw_only=True):
+    """Base of the server events."""
+
+    event_id: str = ""
+
+
+class Error(ServerEvent, tag="error"):
+    error: ErrorBody
+
+
+class SessionCreated(ServerEvent, tag="session.created"):
+    session: Session
+
+
+class SessionUpdated(ServerEvent, tag="session.updated"):
+    session: Session
+
+
+class SpeechStarted(ServerEvent, tag="input_audio_buffer.speech_started"):
+    audio_start_ms: int
+    item_id: str
+
+
+class SpeechStopped(ServerEvent, tag="input_audio_buffer.speech_stopped"):
+    audio_end_ms: int
+    item_id: str
+
+
+class Committed(ServerEvent, tag="input_audio_buffer.committed"):
+    previous_item_id: str | None
+    item_id: str
+
+
+class Cleared(ServerEvent, tag="input_audio_buffer.cleared"):
+    pass
+
+
+class ItemAdded(ServerEvent, tag="conversation.item.added"):
+    previous_item_id: str | None
+    item: Item
+
+
+class ItemDone(ServerEvent, tag="conversation.item.done"):
+    previous_item_id: str | None
+    item: Item
+
+
+class ItemRetrieved(ServerEvent, tag="conversation.item.retrieved"):
+    item: Item
+
+
+class ItemDeleted(ServerEvent, tag="conversation.item.deleted"):
+    item_id: str
+
+
+class ItemTruncated(ServerEvent, tag="conversation.item.truncated"):
+    item_id: str
+    content_index: int
+    audio_end_ms: int
+
+
+class TranscriptionDelta(ServerEvent, tag="conversation.item.input_audio_transcription.delta"):
+    item_id: str
+    content_index: int
+    delta: str
+
+
+class TranscriptionCompleted(ServerEvent, tag="conversation.item.input_audio_transcription.completed"):
+    item_id: str
+    content_index: int
+    transcript: str
+    usage: TranscriptionUsage
+
+
+class TranscriptionError(msgspec.Struct, kw_only=True):
+    type: str
+    code: str
+    message: str
+
+
+class TranscriptionFailed(ServerEvent, tag="conversation.item.input_audio_transcription.failed"):
+    item_id: str
+    content_index: int
+    error: TranscriptionError
+
+
+class ResponseCreated(ServerEvent, tag="response.created"):
+    response: ResponseObject
+
+
+class ResponseDone(ServerEvent, tag="response.done"):
+    response: ResponseObject
+
+
+class RateLimitsUpdated(ServerEvent, tag="rate_limits.updated"):
+    """Always empty: a local server has no rate limits."""
+
+    rate_limits: list[None] = msgspec.field(default_factory=list)
+
+
+class OutputItemAdded(ServerEvent, tag="response.output_item.added"):
+    response_id: str
+    output_index: int
+    item: Item
+
+
+class OutputItemDone(ServerEvent, tag="response.output_item.done"):
+    response_id: str
+    output_index: int
+    item: Item
+
+
+class PartEvent(ServerEvent):
+    """Base of the events about one content part of a response's item."""
+
+    response_id: str
+    item_id: str
+    output_index: int
+    content_index: int
+
+
+class ContentPartAdded(PartEvent, tag="response.content_part.added"):
+    part: ContentPart
+
+
+class ContentPartDone(PartEvent, tag="response.content_part.done"):
+    part: ContentPart
+
+
+class OutputTextDelta(PartEvent, tag="response.output_text.delta"):
+    delta: str
+
+
+class OutputTextDone(PartEvent, tag="response.output_text.done"):
+    text: str
+
+
+class OutputAudioTranscriptDelta(PartEvent, tag="response.output_audio_transcript.delta"):
+    delta: str
+
+
+class OutputAudioTranscriptDone(PartEvent, tag="response.output_audio_transcript.done"):
+    transcript: str
+
+
+class OutputAudioDelta(PartEvent, tag="response.output_audio.delta"):
+    """`delta` is sound in the response's output format."""
+
+    delta: bytes
+
+
+class OutputAudioDone(PartEvent, tag="response.output_audio.done"):
+    pass
