@@ -6,7 +6,8 @@ one clause of sound (the language model: by its reply, which is text and bounded
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+import logging
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import TypeAlias
 
@@ -35,6 +36,8 @@ from pipeline.types import (
 )
 from pipeline.workers import CancelToken, iterate
 
+log = logging.getLogger(__name__)
+
 MAX_CHUNK = WIRE_RATE // 5
 """Most samples in one piece of sound on the wire: 200 ms, so that a frame stays far below 1 MiB."""
 
@@ -44,7 +47,7 @@ def failure_code(error: StageError) -> str:
     return f"{error.stage}_{'timeout' if isinstance(error, StageTimeoutError) else 'failed'}"
 
 
-async def run_turn(line: Line, model: LanguageModelStream, request: TurnRequest) -> AsyncIterator[TurnEvent]:
+async def run_turn(line: Line, model: LanguageModelStream, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
     """Makes the reply and yields it as it comes; the last event is `TurnFinished` or `TurnFailed`.
 
     Close the generator to cancel: every stage is told, and has let go of the turn when `aclose` returns.
@@ -56,6 +59,9 @@ async def run_turn(line: Line, model: LanguageModelStream, request: TurnRequest)
                 yield event
     except StageError as error:
         yield TurnFailed(request.run, failure_code(error), error.problem)
+    except Exception as error:  # a fault of Parley's own must not leave the client waiting either
+        log.exception("turn %s failed", request.run)
+        yield TurnFailed(request.run, "internal_error", f"{type(error).__name__}: {error}")
 
 
 def _generate(

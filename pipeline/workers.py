@@ -234,12 +234,8 @@ class SerialWorker:
         self._waiting: deque[Callable[[], None]] = deque()
         self._running = False
         self._abandoned = False
+        self._ended = 0
         self._pending: set[asyncio.Future[object]] = set()
-
-    @property
-    def backlog(self) -> int:
-        """How many calls wait."""
-        return len(self._waiting)
 
     def post(self, call: Callable[[], T]) -> "asyncio.Future[T]":
         """Queues a call. The future has its result, or a StageError."""
@@ -269,18 +265,20 @@ class SerialWorker:
         threading.Thread(target=self._run, name=f"parley-{self._stage}", daemon=True).start()
         return future
 
-    async def call(self, call: Callable[[], T], timeout: float) -> T:
-        """Queues a call and waits for its result.
+    async def result(self, future: "asyncio.Future[T]", timeout: float) -> T:
+        """Waits for a call that `post` queued.
 
         Raises:
             StageError: what it raised.
-            StageTimeoutError: it did not come within `timeout` seconds.
+            StageTimeoutError: for `timeout` seconds neither it nor a call queued before it came to an end.
         """
-        try:
-            async with asyncio.timeout(timeout):
-                return await self.post(call)
-        except TimeoutError:
-            raise _hung(self._stage, timeout) from None
+        while True:
+            ended = self._ended
+            done, _ = await asyncio.wait((future,), timeout=timeout)
+            if done:
+                return future.result()
+            if ended == self._ended:
+                raise _hung(self._stage, timeout)
 
     def abandon(self) -> None:
         """Drops the calls that wait; a running one is left to end by itself."""
@@ -298,6 +296,7 @@ class SerialWorker:
                     return
                 work = self._waiting.popleft()
             work()
+            self._ended += 1
 
 
 def _fulfil(future: "asyncio.Future[T]", result: T) -> None:

@@ -1,0 +1,187 @@
+"""A client of the OpenAI Realtime protocol over a WebSocket, GA dialect. Works with any server that speaks it."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from pipeline.audio import pcm16_to_bytes
+from pipeline.errors import ParleyError
+from pipeline.types import Pcm16
+from server.cli.failure import RunFailure
+
+Event: TypeAlias = dict[str, Any]
+
+DEFAULT_URL = "ws://127.0.0.1:8765/v1/realtime"
+
+_CONNECT_S = 10.0
+_GREETING_S = 10.0
+_MAX_FRAME = 24 * 1024 * 1024
+_HEARTBEAT_S = 20.0
+"""How often the server is asked whether it is still there; it has half of that to answer."""
+
+
+def realtime_url(text: str, model: str | None) -> URL:
+    """Returns the URL to connect to. `http` counts as `ws`, and no path means the usual one.
+
+    Raises:
+        ParleyError: it is no URL of a server.
+    """
+    try:
+        url = URL(text)
+        url = url.with_scheme({"http": "ws", "https": "wss"}.get(url.scheme, url.scheme))
+    except ValueError:
+        url = URL()
+    if url.scheme not in ("ws", "wss") or not url.host:
+        raise ParleyError(f"{text!r} is not the URL of a server. It looks like {DEFAULT_URL}")
+    if url.path in ("", "/"):
+        url = url.with_path("/v1/realtime")
+    return url.update_query(model=model) if model else url
+
+
+class RealtimeClient:
+    """One connection. `session` is the effective configuration that the server told last."""
+
+    def __init__(self, websocket: aiohttp.ClientWebSocketResponse, url: URL) -> None:
+        self._websocket = websocket
+        self._url = url
+        self.session: Event = {}
+
+    async def send(self, kind: str, **fields: object) -> None:
+        """Sends a client event.
+
+        Raises:
+            RunFailure: the server has gone away.
+        """
+        try:
+            await self._websocket.send_str(msgspec.json.encode({"type": kind, **fields}).decode())
+        except ConnectionError as error:
+            raise self._gone() from error
+
+    async def append(self, samples: Pcm16) -> None:
+        """Sends sound, int16 `[n]` at 24 kHz."""
+        audio = base64.b64encode(pcm16_to_bytes(samples)).decode()
+        await self.send("input_audio_buffer.append", audio=audio)
+
+    async def receive(self) -> Event:
+        """Waits for the next server event.
+
+        Raises:
+            RunFailure: the server has gone away, or sends what is no event.
+        """
+        message = await self._websocket.receive()
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            raise self._gone(message.extra if message.type is aiohttp.WSMsgType.CLOSE else None)
+        try:
+            event = msgspec.json.decode(message.data, type=Event)
+        except msgspec.MsgspecError as error:
+            raise RunFailure(f"The server at {self._url} sent something that is no event: {error}.") from error
+        if event.get("type") in ("session.created", "session.updated"):
+            self.session = event.get("session") or {}
+        return event
+
+    async def start(self) -> None:
+        """Waits for the server's greeting, after which `session` is known.
+
+        Raises:
+            RunFailure: no greeting comes, or an error.
+        """
+        await self._expect("session.created")
+
+    async def update(self, changes: Mapping[str, object]) -> None:
+        """Changes the session and waits until the server has agreed.
+
+        Raises:
+            RunFailure: it refuses; says why.
+        """
+        await self.send("session.update", session={"type": "realtime", **changes})
+        await self._expect("session.updated")
+
+    async def _expect(self, kind: str) -> None:
+        try:
+            async with asyncio.timeout(_GREETING_S):
+                while (event := await self.receive()).get("type") != kind:
+                    if event.get("type") == "error":
+                        raise RunFailure(f"The server refuses: {error_text(event)}")
+        except TimeoutError as error:
+            raise RunFailure(
+                f"The server at {self._url} does not answer as a Realtime server does: no {kind} in {_GREETING_S:g} s."
+            ) from error
+
+    def _gone(self, reason: str | None = None) -> RunFailure:
+        return RunFailure(f"The server at {self._url} has gone away{f': {reason}' if reason else ''}.")
+
+
+def error_text(event: Event) -> str:
+    """Returns what an `error` event says."""
+    error = event.get("error") or {}
+    return str(error.get("message") or error.get("code") or "it does not say why")
+
+
+def audio_of(event: Event) -> bytes:
+    """Returns the sound in a delta.
+
+    Raises:
+        RunFailure: it is not base64.
+    """
+    try:
+        return base64.b64decode(event.get("delta", ""), validate=True)
+    except ValueError as error:
+        raise RunFailure(f"The server sent sound that is not base64: {error}.") from error
+
+
+@asynccontextmanager
+async def connect(url: URL) -> AsyncIterator[RealtimeClient]:
+    """Connects and waits for the greeting; closes the connection at the end.
+
+    Raises:
+        RunFailure: there is no server, or it refuses. The message says what to do.
+    """
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
+    async with aiohttp.ClientSession(timeout=timeout) as http:
+        websocket = await _open(http, url)
+        try:
+            client = RealtimeClient(websocket, url)
+            await client.start()
+            yield client
+        finally:
+            await websocket.close()
+
+
+async def _open(http: aiohttp.ClientSession, url: URL) -> aiohttp.ClientWebSocketResponse:
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            return await http.ws_connect(url, compress=0, max_msg_size=_MAX_FRAME, heartbeat=_HEARTBEAT_S)
+    except aiohttp.WSServerHandshakeError as error:
+        why = await _refusal(http, url)
+        raise RunFailure(f"The server at {url} refuses the connection (HTTP {error.status}){why}") from error
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise RunFailure(
+            f"No server answers at {url}. Start it with `make serve` (or `parley serve`), and leave it running; "
+            "a server elsewhere is named with --url."
+        ) from error
+
+
+async def _refusal(http: aiohttp.ClientSession, url: URL) -> str:
+    """Asks again for the reason: a refused handshake leaves its body unread."""
+    headers = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+    }
+    try:
+        async with asyncio.timeout(_CONNECT_S), http.get(url.with_scheme(_http(url)), headers=headers) as response:
+            body = msgspec.json.decode(await response.read())
+            return f": {body['error']['message']}"
+    except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError, LookupError, TypeError):
+        return ". Is it a Realtime server, and is the path right?"
+
+
+def _http(url: URL) -> str:
+    return "https" if url.scheme == "wss" else "http"

@@ -1,0 +1,112 @@
+"""`parley serve`: loads the pipelines and answers on localhost."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from aiohttp import web
+
+from pipeline.config import Config, find_config, load_config
+from pipeline.errors import ParleyError
+from pipeline.line import Line, LoadFinished, LoadStarted, LoadStep, load_lines
+from server.app import Server
+
+NAME = "serve"
+HELP = "load the models and answer on this machine"
+
+SHUTDOWN_S = 3.0
+"""How long open connections may take to say goodbye when the server ends."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8765, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="models.yaml to use (default: ./models.yaml)")
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a pipeline of models.yaml to load besides the default; may be given again",
+    )
+    parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
+
+
+def run(args: argparse.Namespace) -> int:
+    logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    file = args.config or find_config()
+    config = load_config(file)
+    names = list(dict.fromkeys([config.default, *map(config.resolve, args.model)]))
+    _say(f"Loading {', '.join(names)} from {file}")
+    lines = load_lines(config, names, _report)
+    try:
+        return asyncio.run(_serve(args.host, args.port, config, lines))
+    finally:
+        for line in lines.values():
+            line.close()
+
+
+async def _serve(host: str, port: int, config: Config, lines: Mapping[str, Line]) -> int:
+    server = Server(config, lines)
+    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        await _listen(runner, host, port)
+        _greet(host, port, lines)
+        await _until_stopped()
+    finally:
+        await runner.cleanup()
+        server.close()
+    return 0
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise ParleyError(
+            f"Cannot listen on {host}:{port}: {error.strerror}. "
+            "Is another Parley running? Choose another port with --port."
+        ) from error
+
+
+async def _until_stopped() -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(signum, stopped.set)
+    await stopped.wait()
+    _say("Stopping.")
+
+
+def _greet(host: str, port: int, lines: Mapping[str, Line]) -> None:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        _say("Careful: whoever reaches this address can use the server; it asks nobody for a key.")
+    _say(
+        f"""
+Parley listens on {address}
+
+  talk to it         parley talk --url ws://{address}/v1/realtime
+  openai (Python)    AsyncOpenAI(base_url="http://{address}/v1", api_key="local")
+  anything else      ws://{address}/v1/realtime?model={next(iter(lines))}
+
+Ctrl-C stops it."""
+    )
+
+
+def _report(step: LoadStep) -> None:
+    match step:
+        case LoadStarted():
+            print(f"  {step.line}: {step.stage:13} {step.engine:13} ", end="", flush=True)
+        case LoadFinished():
+            _say(f"{step.load_s:6.2f} s to load, {step.warm_up_s:.2f} s to warm up")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,23 @@
+"""What a loaded pipeline is and can do, in the terms of the session machine."""
+
+from pipeline.config import Config
+from pipeline.line import Line
+from server.realtime.session_config import Profile
+
+
+def profile_of(line: Line, config: Config) -> Profile:
+    """Returns the profile of a pipeline: its engines' capabilities, and its settings in models.yaml."""
+    own = line.tts.capabilities.voices
+    # OpenAI's names lead to voices of the engine where it has them, and to its default where not.
+    lent = {name: voice if voice in own else own[0] for name, voice in config.voices.items()}
+    return Profile(
+        model=line.name,
+        instructions=line.config.instructions,
+        voice=own[0],
+        voices={**lent, **{voice: voice for voice in own}},
+        speeds=line.tts.capabilities.speeds,
+        transcriber=line.config.transcription.engine,
+        languages=line.transcription.capabilities.languages,
+        transcriber_prompt=line.transcription.capabilities.prompt,
+        speculation=line.config.speculation and line.transcription.capabilities.streaming,
+    )

@@ -1,0 +1,284 @@
+"""One connection: inbox → machine → dispatch. What the machine decides, this carries out.
+
+The transport gives text frames in and takes text frames out; everything between is here, so that a WebSocket and
+a data channel are thin shells.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from pipeline.line import Line
+
+from pipeline.audio import StreamResampler, pcm16_from_bytes
+from pipeline.errors import StageError
+from pipeline.stages import LanguageModelStream, Pause
+from pipeline.turn import failure_code, run_turn
+from pipeline.types import LISTENING_RATE, WIRE_RATE, RunId, TurnAudio, TurnFailed, TurnRequest
+from pipeline.workers import CancelToken, SerialWorker
+from server.hearing import Hearing
+from server.outbound import Outbound, SlowClient
+from server.realtime import commands as do
+from server.realtime.inbox import (
+    Disconnected,
+    Event,
+    Hypothesis,
+    PauseAssessed,
+    Transcribed,
+    TranscriptionFault,
+    VoiceFailed,
+    VoiceVerdict,
+)
+from server.realtime.machine import Machine
+from server.realtime.schema import ErrorBody
+from server.realtime.server_events import Error
+from server.realtime.session_config import Profile
+from server.store import AudioStore
+from server.voice import VoiceHub
+from server.wire import Dialect
+
+log = logging.getLogger(__name__)
+
+INBOX_LIMIT = 256
+"""Events that may wait for the machine before whoever brings more has to wait."""
+
+HELD_SAMPLES = 10 * WIRE_RATE
+"""Sound that a held reply may run ahead of its release: ten seconds."""
+
+PAUSE_SAMPLES = 8 * WIRE_RATE
+"""Most sound that the end-of-turn detector is given: eight seconds, what smart-turn looks at."""
+
+SESSION_S = 60 * 60
+"""What `expires_at` says, counted from the connection: OpenAI's hour. Parley ends no session for its age."""
+
+
+class Inbox:
+    """Events on their way to the machine, bounded where they come from outside."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def put(self, event: Event) -> None:
+        """Queues an event, waiting for room first."""
+        await self._room.wait()
+        self.put_now(event)
+
+    def put_now(self, event: Event) -> None:
+        """Queues an event of which there can only be as many as were asked for."""
+        self._queue.put_nowait(event)
+        if self._queue.qsize() >= INBOX_LIMIT:
+            self._room.clear()
+
+    async def get(self) -> Event:
+        event = await self._queue.get()
+        if self._queue.qsize() < INBOX_LIMIT:
+            self._room.set()
+        return event
+
+
+class Run:
+    """A turn in the making: its task, and how far it may run ahead."""
+
+    def __init__(self, held: bool) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self._released = asyncio.Event()
+        self._made = 0
+        if not held:
+            self._released.set()
+
+    def release(self) -> None:
+        self._released.set()
+
+    async def may_go_on(self, samples: int, outbound: Outbound) -> None:
+        """Waits while enough has been made: ten seconds when held, what the client takes when not."""
+        self._made += samples
+        if self._made >= HELD_SAMPLES:
+            await self._released.wait()
+        if self._released.is_set():
+            await outbound.room()
+
+
+class Session:
+    """One client's session, from its connection to its end."""
+
+    def __init__(self, line: Line, hub: VoiceHub, profile: Profile, dialect: Dialect, asked_model: str) -> None:
+        self._line = line
+        self._dialect = dialect
+        self.outbound = Outbound()
+        self._inbox = Inbox()
+        self._machine = Machine(profile, _new_id, int(time.time()) + SESSION_S, asked_model)
+        self._store = AudioStore()
+        self._voice = hub.open(self._heard)
+        self._hearing = Hearing(line.transcription, line.timeouts.transcription)
+        self._model: LanguageModelStream = line.llm.open()
+        self._endpointing = SerialWorker("endpointing")
+        self._runs: dict[RunId, Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = False
+        self._dispatch: dict[type, Callable[[Any], None]] = {
+            do.Send: lambda send: self.outbound.put(self._dialect.encode(send.event)),
+            do.StoreAudio: self._store_audio,
+            do.ResetVoice: lambda reset: self._voice.reset(reset.epoch),
+            do.ForgetAudio: lambda forget: self._store.forget(forget.before),
+            do.Transcribe: lambda feed: self._hearing.feed(feed.turn, self._store.read(feed.start, feed.end)),
+            do.Hypothesise: self._hypothesise,
+            do.AssessPause: self._assess,
+            do.FinishTranscript: self._finish,
+            do.DiscardUtterance: lambda drop: self._hearing.discard(drop.turn),
+            do.SetTranscription: lambda how: self._hearing.configure(how.language, how.prompt),
+            do.StartRun: self._start_run,
+            do.ReleaseRun: self._release_run,
+            do.CancelRun: self._cancel_run,
+        }
+
+    async def run(self, frames: AsyncIterator[str | bytes]) -> None:
+        """Serves the client until `frames` ends; when this returns, nothing of the session is left.
+
+        Raises:
+            SlowClient: the client sends but does not read.
+        """
+        reading = asyncio.create_task(self._read(frames), name="session reader")
+        try:
+            self._carry_out(self._machine.start())
+            while not self._ended:
+                event = await self._inbox.get()
+                self._carry_out(self._handle(event))
+                # The queue hands over what it has without a pause; others want the loop as well.
+                await asyncio.sleep(0)
+        finally:
+            await self._end(reading)
+
+    async def _read(self, frames: AsyncIterator[str | bytes]) -> None:
+        try:
+            async for frame in frames:
+                await self._inbox.put(self._dialect.decode(frame))
+                await self._voice.caught_up()
+                await self.outbound.calm()
+        finally:
+            self._inbox.put_now(Disconnected())
+
+    def _handle(self, event: Event) -> list[do.Command]:
+        self._ended = isinstance(event, Disconnected)
+        try:
+            return self._machine.handle(event, time.monotonic_ns() // 1_000_000)
+        except Exception:
+            log.exception("the session machine failed on %s; the session goes on", type(event).__name__)
+            return [do.Send(_internal_error(event))]
+
+    def _carry_out(self, commands: list[do.Command]) -> None:
+        for command in commands:
+            self._dispatch[type(command)](command)
+
+    async def _end(self, reading: asyncio.Task[None]) -> None:
+        if not self._ended:
+            with contextlib.suppress(SlowClient):
+                self._carry_out(self._machine.handle(Disconnected(), 0))
+        self._voice.close()
+        self._hearing.close()
+        self._endpointing.abandon()
+        for task in (reading, *self._tasks):
+            task.cancel()
+        await asyncio.gather(reading, *self._tasks, return_exceptions=True)
+        self._model.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # --- ears ---
+
+    def _store_audio(self, command: do.StoreAudio) -> None:
+        samples = pcm16_from_bytes(command.audio)
+        position = self._store.end
+        self._store.append(samples)
+        if command.listen_epoch is not None:
+            self._voice.hear(samples, position)
+
+    def _heard(self, verdict: VoiceVerdict | VoiceFailed) -> None:
+        self._inbox.put_now(verdict)
+
+    def _hypothesise(self, ask: do.Hypothesise) -> None:
+        # Asked here, not in the task: its place among the feeds is now.
+        question = self._hearing.hypothesis(ask.run.turn)
+
+        async def report() -> None:
+            with contextlib.suppress(StageError):  # what is wrong shows when the utterance is finished
+                self._inbox.put_now(Hypothesis(ask.run, await self._hearing.answer(question)))
+
+        self._spawn(report())
+
+    def _finish(self, ask: do.FinishTranscript) -> None:
+        question = self._hearing.finish(ask.turn)
+
+        async def report() -> None:
+            try:
+                self._inbox.put_now(Transcribed(ask.turn, await self._hearing.answer(question)))
+            except StageError as error:
+                log.error("transcription: %s", error.problem)
+                self._inbox.put_now(TranscriptionFault(ask.turn, failure_code(error), error.problem))
+
+        self._spawn(report())
+
+    def _assess(self, ask: do.AssessPause) -> None:
+        sound = self._store.read(max(ask.start, ask.end - PAUSE_SAMPLES), ask.end)
+
+        def assess() -> int:
+            audio = StreamResampler(WIRE_RATE, LISTENING_RATE).process(sound)
+            pause = Pause(audio, ask.words, ask.silence_ms)
+            return self._line.endpointing.assess(pause, CancelToken())
+
+        async def report() -> None:
+            answer = self._endpointing.post(assess)
+            try:
+                silence_ms = await self._endpointing.result(answer, self._line.timeouts.endpointing)
+                self._inbox.put_now(PauseAssessed(ask.run, silence_ms))
+            except StageError as error:
+                log.error("endpointing: %s; the silence that the client asked for counts", error.problem)
+
+        self._spawn(report())
+
+    # --- mouth ---
+
+    def _start_run(self, command: do.StartRun) -> None:
+        run = self._runs[command.request.run] = Run(command.held)
+        run.task = self._spawn(self._make(command.request, run))
+        run.task.add_done_callback(lambda _: self._runs.pop(command.request.run, None))
+
+    def _cancel_run(self, command: do.CancelRun) -> None:
+        run = self._runs.get(command.run)
+        if run is not None and run.task is not None:
+            run.task.cancel()
+
+    def _release_run(self, command: do.ReleaseRun) -> None:
+        if (run := self._runs.get(command.run)) is not None:
+            run.release()
+
+    async def _make(self, request: TurnRequest, run: Run) -> None:
+        async with contextlib.aclosing(run_turn(self._line, self._model, request)) as events:
+            async for event in events:
+                if isinstance(event, TurnFailed):
+                    log.error("turn %s: %s", request.run, event.problem)
+                await self._inbox.put(event)
+                await run.may_go_on(len(event.samples) if isinstance(event, TurnAudio) else 0, self.outbound)
+
+
+def _new_id(prefix: str) -> str:
+    return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def _internal_error(event: Event) -> Error:
+    body = ErrorBody(
+        type="server_error",
+        code="internal_error",
+        message="Parley failed on this event. The session goes on; the server's log has the details.",
+        event_id=getattr(event, "event_id", None),
+    )
+    return Error(error=body, event_id=_new_id("event"))

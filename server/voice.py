@@ -1,0 +1,160 @@
+"""Voice activity detection for all sessions: whatever frames are waiting go through the detector in one call."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from pipeline.audio import StreamResampler, slices, to_float
+from pipeline.stages import VoiceActivityDetector
+from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16, Samples
+from pipeline.workers import BatchWorker, post
+from server.realtime.inbox import VoiceFailed, VoiceVerdict
+
+log = logging.getLogger(__name__)
+
+_ROUNDS = 32
+"""Frames of one session (32 ms each) that are judged before those who came meanwhile get their turn."""
+
+_FAR_BEHIND = 10 * WIRE_RATE
+"""Sound that may wait for the detector before its sender has to: ten seconds."""
+
+Deliver: TypeAlias = Callable[[VoiceVerdict | VoiceFailed], None]
+
+
+class _Ear:
+    """What the worker's thread keeps of one session; only that thread touches it."""
+
+    def __init__(self, detector: VoiceActivityDetector, epoch: int, position: int, deliver: Deliver) -> None:
+        self.state = detector.open()
+        self.epoch = epoch
+        self.deliver = deliver
+        self.loop = asyncio.get_running_loop()
+        self._frame = detector.frame
+        self._position = position
+        self._resampler = StreamResampler(WIRE_RATE, LISTENING_RATE, quality="low")
+        self._waiting: deque[Pcm16] = deque()
+        self._frames: deque[Samples] = deque()
+        self._rest: Samples = np.zeros(0, np.float32)
+
+    def hear(self, samples: Pcm16) -> None:
+        """Takes int16 `[n]` at 24 kHz; a long piece is worked through second by second."""
+        self._waiting.extend(slices(samples, WIRE_RATE))
+
+    def next_frame(self) -> Samples | None:
+        while not self._frames and self._waiting:
+            heard = to_float(self._resampler.process(self._waiting.popleft()))
+            samples = np.concatenate((self._rest, heard))
+            whole = len(samples) // self._frame * self._frame
+            self._frames.extend(samples[:whole].reshape(-1, self._frame))
+            self._rest = samples[whole:]
+        return self._frames.popleft() if self._frames else None
+
+    def verdict(self, probability: float) -> VoiceVerdict:
+        """Returns the verdict on the frame that was next, and moves on by it."""
+        start = self._position
+        self._position += self._frame * WIRE_RATE // LISTENING_RATE
+        return VoiceVerdict(self.epoch, start, self._position, probability)
+
+    def forget(self) -> None:
+        self._waiting.clear()
+        self._frames.clear()
+
+
+class VoiceHub:
+    """One voice activity detector, shared by every session that listens through it."""
+
+    def __init__(self, detector: VoiceActivityDetector) -> None:
+        self._detector = detector
+        self._worker: BatchWorker[tuple[_Ear, Pcm16]] = BatchWorker("vad", self._work)
+        self._behind: dict[_Ear, None] = {}
+
+    def open(self, deliver: Deliver) -> "VoiceFeed":
+        """Returns the feed of one session; `deliver` is called on the running loop with each verdict, in order."""
+        return VoiceFeed(self, deliver)
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def new_ear(self, epoch: int, position: int, deliver: Deliver) -> _Ear:
+        return _Ear(self._detector, epoch, position, deliver)
+
+    def submit(self, ear: _Ear, samples: Pcm16) -> None:
+        self._worker.submit((ear, samples))
+
+    def _work(self, batch: list[tuple[_Ear, Pcm16]]) -> None:
+        for ear, samples in batch:
+            ear.hear(samples)
+            self._behind[ear] = None
+        for _ in range(_ROUNDS):
+            frames = [(ear, frame) for ear in self._behind if (frame := ear.next_frame()) is not None]
+            self._behind = dict.fromkeys(ear for ear, _ in frames)
+            if not frames:
+                return
+            self._judge(frames)
+        for ear in self._behind:
+            self.submit(ear, np.zeros(0, np.int16))
+
+    def _judge(self, frames: list[tuple[_Ear, Samples]]) -> None:
+        try:
+            probabilities = self._detector.detect([(ear.state, frame) for ear, frame in frames])
+            judged = list(zip((ear for ear, _ in frames), probabilities, strict=True))
+        except Exception as error:
+            log.exception("vad: the engine raised")
+            problem = f"The vad stage failed: {type(error).__name__}: {error}"
+            for ear, _ in frames:
+                ear.forget()
+                post(ear.loop, ear.deliver, VoiceFailed(ear.epoch, problem))
+            return
+        for ear, probability in judged:
+            post(ear.loop, ear.deliver, ear.verdict(probability))
+
+
+class VoiceFeed:
+    """One session's way into the detector."""
+
+    def __init__(self, hub: VoiceHub, deliver: Deliver) -> None:
+        self._hub = hub
+        self._deliver = deliver
+        self._open = True
+        self._ear: _Ear | None = None
+        self._epoch = 0
+        self._heard = 0
+        self._judged = 0
+        self._caught_up = asyncio.Event()
+        self._caught_up.set()
+
+    def reset(self, epoch: int) -> None:
+        """Makes the detector's state new. What is on its way is still judged, under the old epoch."""
+        self._epoch = epoch
+        self._ear = None
+
+    def hear(self, samples: Pcm16, position: int) -> None:
+        """Takes int16 `[n]` at 24 kHz that begins at tick `position`; sound of one epoch has no gaps."""
+        if self._ear is None:
+            self._ear = self._hub.new_ear(self._epoch, position, self._take)
+            self._judged = position
+        self._heard = position + len(samples)
+        if self._heard - self._judged > _FAR_BEHIND:
+            self._caught_up.clear()
+        self._hub.submit(self._ear, samples)
+
+    async def caught_up(self) -> None:
+        """Waits while the detector is far behind, so that whoever sends faster than it hears has to wait."""
+        await self._caught_up.wait()
+
+    def close(self) -> None:
+        self._open = False
+        self._caught_up.set()
+
+    def _take(self, verdict: VoiceVerdict | VoiceFailed) -> None:
+        if not self._open:
+            return
+        if verdict.epoch == self._epoch:
+            self._judged = verdict.end if isinstance(verdict, VoiceVerdict) else self._heard
+            if self._heard - self._judged <= _FAR_BEHIND:
+                self._caught_up.set()
+        self._deliver(verdict)

@@ -1,0 +1,142 @@
+"""Drives a real server with the `openai` package, as an application would: 20 ms frames in real time."""
+
+import asyncio
+import base64
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import numpy as np
+import soxr
+from openai import AsyncOpenAI
+from openai.resources.realtime.realtime import AsyncRealtimeConnection
+
+from tests.wire.sdk import check
+from tests.wire_checker import WireChecker
+
+FRAME_S = 0.02
+RATE = 24_000
+FRAME = int(RATE * FRAME_S)
+
+
+def to_wire_rate(samples: Any, rate: int) -> Any:
+    """Returns int16 at `rate` as int16 at 24 kHz."""
+    return soxr.resample(samples, rate, RATE).astype(np.int16)
+
+
+class Client:
+    """One session. Every event is checked against the package's types and the invariants as it comes in."""
+
+    def __init__(self, connection: AsyncRealtimeConnection) -> None:
+        self.connection = connection
+        self.wire = WireChecker()
+        self.times: list[float] = []
+        self._arrived = asyncio.Condition()
+        self._reader = asyncio.create_task(self._read())
+        self._microphone: asyncio.Task[None] | None = None
+        self._say: asyncio.Queue[Any] = asyncio.Queue()
+        self.sent_s = 0.0
+
+    async def _read(self) -> None:
+        while True:
+            raw = await self.connection.recv_bytes()
+            import json
+
+            event = json.loads(raw)
+            check(event)
+            async with self._arrived:
+                self.wire.see(event)
+                self.times.append(time.perf_counter())
+                self._arrived.notify_all()
+
+    async def wait_for(self, kind: str, count: int = 1, timeout: float = 15.0) -> dict[str, Any]:
+        """Returns the `count`th event of a kind, waiting for it to come."""
+
+        def seen() -> list[dict[str, Any]]:
+            if self._reader.done():
+                self._reader.result()
+            return self.wire.of_type(kind)
+
+        async with asyncio.timeout(timeout), self._arrived:
+            try:
+                await self._arrived.wait_for(lambda: len(seen()) >= count)
+            except TimeoutError:
+                raise AssertionError(f"no {kind} #{count}; came: {self.kinds}") from None
+        return seen()[count - 1]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event["type"] for event in self.wire.events]
+
+    def time_of(self, event: dict[str, Any]) -> float:
+        return self.times[self.wire.events.index(event)]
+
+    async def send(self, **event: Any) -> None:
+        import json
+
+        await self.connection.send_raw(json.dumps(event))
+
+    async def configure(self, **session: Any) -> None:
+        count = len(self.wire.of_type("session.updated")) + 1
+        await self.send(type="session.update", session={"type": "realtime", **session})
+        await self.wait_for("session.updated", count)
+
+    async def append(self, samples: Any) -> None:
+        audio = base64.b64encode(samples.astype("<i2").tobytes()).decode()
+        await self.send(type="input_audio_buffer.append", audio=audio)
+
+    def open_microphone(self) -> None:
+        """Sends silence from now on, and whatever is said, frame by frame in real time."""
+        self._microphone = asyncio.create_task(self._send_frames())
+
+    def say(self, samples: Any, then: Callable[[], None] = lambda: None) -> None:
+        """Queues int16 at 24 kHz for the microphone."""
+        for start in range(0, len(samples), FRAME):
+            self._say.put_nowait(samples[start : start + FRAME])
+
+    @property
+    def has_said_all(self) -> bool:
+        return self._say.empty()
+
+    async def _send_frames(self) -> None:
+        due = time.perf_counter()
+        silence = np.zeros(FRAME, np.int16)
+        while True:
+            frame = silence if self._say.empty() else self._say.get_nowait()
+            await self.append(frame)
+            due += FRAME_S
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+
+    async def close(self) -> None:
+        for task in (self._microphone, self._reader):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await task
+
+    def transcripts(self) -> list[str]:
+        kind = "conversation.item.input_audio_transcription.completed"
+        return [event["transcript"] for event in self.wire.of_type(kind)]
+
+    def answers(self) -> list[str]:
+        return [event["transcript"] for event in self.wire.of_type("response.output_audio_transcript.done")]
+
+    def answer_sound(self, response_id: str) -> Any:
+        """Returns a response's sound, int16 at 24 kHz."""
+        deltas = [e for e in self.wire.of_type("response.output_audio.delta") if e["response_id"] == response_id]
+        return np.frombuffer(b"".join(base64.b64decode(event["delta"]) for event in deltas), "<i2")
+
+
+@contextlib.asynccontextmanager
+async def connect(port: int, model: str = "mini") -> AsyncIterator[Client]:
+    api = AsyncOpenAI(
+        api_key="local", base_url=f"http://127.0.0.1:{port}/v1", websocket_base_url=f"ws://127.0.0.1:{port}/v1"
+    )
+    async with api.realtime.connect(model=model) as connection:
+        client = Client(connection)
+        try:
+            await client.wait_for("session.created")
+            yield client
+        finally:
+            await client.close()

@@ -1,0 +1,245 @@
+"""A simulated world around the session machine: it carries out commands, and lets a test decide what happens when.
+
+It checks what only it can know: where every sample went, what was held when, who was told what.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from pipeline.types import (
+    Generated,
+    RunId,
+    Transcript,
+    TurnAudio,
+    TurnClause,
+    TurnFailed,
+    TurnFinished,
+    TurnRequest,
+    TurnText,
+)
+from server.realtime import commands as do
+from server.realtime.inbox import (
+    Disconnected,
+    Event,
+    Hypothesis,
+    PauseAssessed,
+    Transcribed,
+    TranscriptionFault,
+    VoiceVerdict,
+)
+from server.realtime.machine import Machine
+from server.realtime.session_config import Profile
+from server.realtime.usage import ms_to_ticks
+from server.wire import ga
+from tests.wire.sdk import check
+from tests.wire_checker import WireChecker
+
+FRAME = 768
+"""Ticks of one frame of the detector: 32 ms."""
+
+PROFILE = Profile(
+    model="mini",
+    instructions="Be brief.",
+    voice="one",
+    voices={"one": "one", "two": "two"},
+    speeds=(0.5, 1.5),
+    transcriber="ears",
+    languages=frozenset({"en-us"}),
+    transcriber_prompt=False,
+    speculation=True,
+)
+
+
+@dataclass
+class SimulatedRun:
+    request: TurnRequest
+    held: bool
+    cancelled: bool = False
+    over: bool = False
+    said: int = 0
+
+
+@dataclass
+class SimulatedUtterance:
+    fed: list[tuple[int, int]] = field(default_factory=list)
+    state: str = "open"
+
+
+class World:
+    def __init__(self, profile: Profile = PROFILE) -> None:
+        counter = itertools.count()
+        self.machine = Machine(profile, lambda prefix: f"{prefix}_{next(counter)}", 2_000_000_000, profile.model)
+        self.wire = WireChecker()
+        self.now = 0
+        self.epoch = 0
+        self.appended = 0
+        self.judged = 0
+        """Tick up to which the detector has judged what it was given under this epoch."""
+        self.runs: dict[RunId, SimulatedRun] = {}
+        self.utterances: dict[int, SimulatedUtterance] = {}
+        self.questions: list[do.Hypothesise] = []
+        self.pauses: list[do.AssessPause] = []
+        self.voiced: list[tuple[int, int]] = []
+        self.forgotten = 0
+        self.instructions_at_creation: dict[str, str] = {}
+        self.log: list[tuple[Event, int]] = []
+        self._carry_out(self.machine.start())
+
+    def handle(self, event: Event) -> list[dict[str, Any]]:
+        """Gives the machine an event; returns what it sent because of it."""
+        self.log.append((event, self.now))
+        before = len(self.wire.events)
+        self._carry_out(self.machine.handle(event, self.now))
+        self.check_tally()
+        return self.wire.events[before:]
+
+    def client(self, **event: Any) -> list[dict[str, Any]]:
+        decoded = ga.decode(msgspec.json.encode(event).decode())
+        return self.handle(decoded)
+
+    def check_tally(self) -> None:
+        tally, buffered = self.machine.listening.tally, self.machine.listening.buffered
+        assert tally.appended == self.appended
+        assert tally.appended == tally.committed + tally.cleared + tally.trimmed + buffered, "invariant 5"
+
+    # --- what happens ---
+
+    def speak(self, frames: int, voiced: bool) -> None:
+        """The client sends sound, and the detector judges it at once."""
+        for _ in range(frames):
+            self.append(FRAME)
+            self.judge(voiced)
+
+    def append(self, ticks: int) -> None:
+        self.now += ticks * 1000 // 24_000
+        self.appended += ticks
+        sent = self.client(type="input_audio_buffer.append", audio=bytes(ticks * 2))
+        if any(event["type"] == "error" for event in sent):
+            self.appended -= ticks
+
+    def judge(self, voiced: bool) -> None:
+        """The detector judges its next frame, if one is whole."""
+        if self.machine.session.audio.input.turn_detection is None or self.appended - self.judged < FRAME:
+            return
+        start, self.judged = self.judged, self.judged + FRAME
+        if voiced:
+            self.voiced.append((start, self.judged))
+        self.handle(VoiceVerdict(self.epoch, start, self.judged, 0.9 if voiced else 0.05))
+
+    def answer_hypothesis(self, text: str) -> None:
+        ask = self.questions.pop(0)
+        self.handle(Hypothesis(ask.run, Transcript(text, tokens=len(text.split()))))
+
+    def assess(self, silence_ms: int) -> None:
+        ask = self.pauses.pop(0)
+        self.handle(PauseAssessed(ask.run, silence_ms))
+
+    @property
+    def finishing(self) -> list[int]:
+        return [turn for turn, utterance in self.utterances.items() if utterance.state == "finishing"]
+
+    def transcribe(self, turn: int, text: str | None) -> list[dict[str, Any]]:
+        """The transcript of a turn arrives; None: the stage fails."""
+        self.utterances[turn].state = "done"
+        if text is None:
+            return self.handle(TranscriptionFault(turn, "transcription_failed", "broken"))
+        return self.handle(Transcribed(turn, Transcript(text, tokens=len(text.split()))))
+
+    def step_run(self, run: SimulatedRun, what: str) -> list[dict[str, Any]]:
+        """A run makes something: a clause with sound, its end, or a failure. Cancelled ones may still do so."""
+        rid = run.request.run
+        if what == "clause":
+            run.said += 1
+            text = f"r{rid.turn}.{rid.revision}c{run.said} and more. "
+            if run.request.modality == "text":
+                return self.handle(TurnText(rid, text))
+            sent = self.handle(TurnClause(rid, text))
+            return sent + self.handle(TurnAudio(rid, np.zeros(2400 * run.said, np.int16)))
+        run.over = True
+        if what == "fail":
+            return self.handle(TurnFailed(rid, "tts_failed", "broken"))
+        reason = "max_tokens" if what == "limit" else "stop"
+        return self.handle(TurnFinished(rid, Generated(reason, input_tokens=20, output_tokens=5, cached_tokens=3)))  # type: ignore[arg-type]
+
+    def disconnect(self) -> None:
+        self.handle(Disconnected())
+        assert all(run.cancelled or run.over for run in self.runs.values()), "no run outlives the session (10)"
+        assert not any(u.state == "open" for u in self.utterances.values()), "no utterance outlives it (10)"
+        assert self.machine.handle(Disconnected(), self.now) == []
+
+    # --- what the machine wants ---
+
+    def _carry_out(self, commands: list[do.Command]) -> None:
+        for command in commands:
+            match command:
+                case do.Send(event=event):
+                    self._send(event)
+                case do.ResetVoice(epoch=epoch):
+                    assert epoch > self.epoch
+                    self.epoch, self.judged = epoch, self.appended
+                case do.ForgetAudio(before=before):
+                    assert before >= self.forgotten
+                    self.forgotten = before
+                case do.Transcribe(turn=turn, start=start, end=end):
+                    self._feed(turn, start, end)
+                case do.Hypothesise():
+                    self.questions.append(command)
+                case do.AssessPause():
+                    assert command.start >= self.forgotten
+                    self.pauses.append(command)
+                case do.FinishTranscript(turn=turn):
+                    self._utterance(turn).state = "finishing"
+                case do.DiscardUtterance(turn=turn):
+                    self._utterance(turn).state = "discarded"
+                case do.StartRun(request=request, held=held):
+                    assert request.run not in self.runs, "every run has an id of its own"
+                    self.runs[request.run] = SimulatedRun(request, held)
+                case do.ReleaseRun(run=run):
+                    assert self.runs[run].held
+                    assert not self.runs[run].cancelled
+                    self.runs[run].held = False
+                case do.CancelRun(run=run):
+                    self.runs[run].cancelled = True
+
+    def _utterance(self, turn: int) -> SimulatedUtterance:
+        return self.utterances.setdefault(turn, SimulatedUtterance())
+
+    def _feed(self, turn: int, start: int, end: int) -> None:
+        utterance = self._utterance(turn)
+        assert utterance.state == "open"
+        assert self.forgotten <= start < end <= self.appended
+        assert not utterance.fed or utterance.fed[-1][1] == start, "an utterance has no gaps and no repeats (7)"
+        utterance.fed.append((start, end))
+
+    def _send(self, event: Any) -> None:
+        sent = msgspec.json.decode(ga.encode(event))
+        check(sent)
+        self.wire.see(sent)
+        if sent["type"] == "response.created":
+            self.instructions_at_creation[sent["response"]["id"]] = self.machine.session.instructions
+        if "delta" in sent and sent["type"].startswith(("response.output_text", "response.output_audio_transcript")):
+            self._check_delta(sent["delta"])
+
+    def _check_delta(self, delta: str) -> None:
+        turn, revision = delta.split("c")[0].removeprefix("r").split(".")
+        run = self.runs[RunId(int(turn), int(revision))]
+        assert not run.held, "nothing speculative reaches the client before commit (4)"
+        assert not run.cancelled, "nothing of an old revision after a cancel (4)"
+
+    def check_voiced_was_heard(self) -> None:
+        """Every voiced frame that no clear dropped lies in an utterance that was transcribed, or still is (7)."""
+        spans = [
+            (utterance.fed[0][0], utterance.fed[-1][1])
+            for utterance in self.utterances.values()
+            if utterance.fed and utterance.state != "discarded"
+        ]
+        for start, end in self.voiced:
+            assert any(first <= start and end <= last for first, last in spans), f"words lost in [{start}, {end}) (7)"
+
+
+def ticks(ms: int) -> int:
+    return ms_to_ticks(ms)

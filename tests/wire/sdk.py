@@ -1,0 +1,35 @@
+"""Validates events against the types of the `openai` package, more strictly than the package does by itself."""
+
+from typing import Any
+
+from openai.types.realtime.realtime_server_event import RealtimeServerEvent
+from pydantic import BaseModel, TypeAdapter
+
+_adapter: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
+
+# What real sessions carry although the package's request types, which it reuses for the session, lack it.
+_ALLOWED_EXTRA = {
+    "session.id",
+    "session.object",
+    "session.expires_at",
+}
+
+
+def check(event: dict[str, Any]) -> BaseModel:
+    """Returns the event as the package's type. Raises AssertionError when a field is wrong or not in the schema."""
+    model: BaseModel = _adapter.validate_python(event)
+    assert model.type == event["type"], f"{event['type']} was taken for {type(model).__name__}"  # type: ignore[attr-defined]
+    extra = set(_extra(model, "")) - _ALLOWED_EXTRA
+    assert not extra, f"{event['type']} has fields outside the schema: {sorted(extra)}"
+    return model
+
+
+def _extra(value: Any, path: str) -> list[str]:
+    if isinstance(value, BaseModel):
+        found = [f"{path}{name}" for name in (value.model_extra or {})]
+        for name in type(value).model_fields:
+            found += _extra(getattr(value, name), f"{path}{name}.")
+        return found
+    if isinstance(value, list):
+        return [name for entry in value for name in _extra(entry, path)]
+    return []
