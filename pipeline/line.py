@@ -1,0 +1,186 @@
+"""Loads the engines of the pipelines that are served: each distinct block once, for all sessions.
+
+Two pipelines that say the same of a stage share its engine. Loading blocks: call `load_lines` before the event
+loop starts, or on a thread.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from pipeline.config import Config, PipelineConfig, StageConfig
+from pipeline.errors import ConfigError, EngineError
+from pipeline.registry import STAGES, StageName
+from pipeline.stages import EndOfTurnDetector, LanguageModel, Synthesizer, Transcriber, VoiceActivityDetector
+from pipeline.workers import Slots
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds without a sign of life from a stage before the turn fails."""
+
+    vad: float
+    endpointing: float
+    transcription: float
+    llm: float
+    tts: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadStarted:
+    """An engine is about to be loaded for the pipeline `line`."""
+
+    line: str
+    stage: StageName
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFinished:
+    """An engine is loaded and warm; how many seconds each took."""
+
+    line: str
+    stage: StageName
+    engine: str
+    load_s: float
+    warm_up_s: float
+
+
+LoadStep: TypeAlias = LoadStarted | LoadFinished
+
+
+class _Shared:
+    """One loaded engine and how many lines use it. The last to let go closes it."""
+
+    def __init__(self, engine: Any, slots: Slots) -> None:
+        self.engine = engine
+        self.slots = slots
+        self._users = 0
+
+    def hold(self) -> "_Shared":
+        self._users += 1
+        return self
+
+    def release(self) -> None:
+        self._users -= 1
+        if self._users == 0:
+            _close(self.engine)
+
+
+@dataclass(slots=True)
+class Line:
+    """The loaded engines of one pipeline.
+
+    `tts_slots` bounds how many clauses the synthesizer makes at a time, over all sessions and all lines that
+    share it.
+    """
+
+    name: str
+    config: PipelineConfig
+    vad: VoiceActivityDetector
+    endpointing: EndOfTurnDetector
+    transcription: Transcriber
+    llm: LanguageModel
+    tts: Synthesizer
+    timeouts: Timeouts
+    tts_slots: Slots
+    _held: list[_Shared] = field(default_factory=list, repr=False)
+
+    def close(self) -> None:
+        """Closes the engines that no other open line uses. Call it after all streams are closed; again is no harm."""
+        held, self._held = self._held, []
+        for shared in reversed(held):
+            shared.release()
+
+
+def load_lines(
+    config: Config, names: Iterable[str], report: Callable[[LoadStep], None] = lambda step: None
+) -> dict[str, Line]:
+    """Loads and warms the engines of the pipelines `names`, stage by stage.
+
+    Args:
+        config: what models.yaml says.
+        names: the pipelines to load; one that is named twice is loaded once.
+        report: is told when an engine begins to load and when it is ready, on the caller's thread.
+
+    Raises:
+        ConfigError: an engine cannot be loaded; those that were are closed again.
+    """
+    pipelines = {name: config.pipeline(name) for name in names}
+    loader = _Loader(config, report)
+    lines: dict[str, Line] = {}
+    try:
+        for name, pipeline in pipelines.items():
+            lines[name] = loader.line(pipeline)
+    except BaseException:
+        loader.close_all()
+        raise
+    return lines
+
+
+class _Loader:
+    def __init__(self, config: Config, report: Callable[[LoadStep], None]) -> None:
+        self._config = config
+        self._report = report
+        self._loaded: list[tuple[StageName, StageConfig, _Shared]] = []
+
+    def line(self, pipeline: PipelineConfig) -> Line:
+        shared = {stage: self._shared(pipeline, stage) for stage in STAGES}
+        return Line(
+            name=pipeline.name,
+            config=pipeline,
+            **{stage: each.engine for stage, each in shared.items()},
+            timeouts=Timeouts(**{stage: pipeline.stage(stage).timeout for stage in STAGES}),
+            tts_slots=shared["tts"].slots,
+            _held=[each.hold() for each in shared.values()],
+        )
+
+    def close_all(self) -> None:
+        for _, _, shared in reversed(self._loaded):
+            _close(shared.engine)
+
+    def _shared(self, pipeline: PipelineConfig, stage: StageName) -> _Shared:
+        block = pipeline.stage(stage)
+        for loaded_stage, loaded_block, shared in self._loaded:
+            if loaded_stage == stage and loaded_block == block:
+                return shared
+        self._report(LoadStarted(pipeline.name, stage, block.engine))
+        began = time.perf_counter()
+        engine = self._guarded(pipeline, stage, lambda: block.engine_class.make(block.options))
+        loaded = time.perf_counter()
+        shared = _Shared(engine, Slots(engine.concurrency if stage == "tts" else 1))
+        self._loaded.append((stage, block, shared))
+        self._guarded(pipeline, stage, engine.warm_up)
+        warm = time.perf_counter()
+        self._report(LoadFinished(pipeline.name, stage, block.engine, loaded - began, warm - loaded))
+        return shared
+
+    def _guarded(self, pipeline: PipelineConfig, stage: StageName, step: Callable[[], Any]) -> Any:
+        """Takes a step of loading; what it raises becomes an error that names the key."""
+        path = ("models", pipeline.name, stage)
+        try:
+            return step()
+        except EngineError as error:
+            key = (*path, error.option) if error.option else path
+            raise self._config.document.error(key, error.problem, error.mend) from error
+        except ConfigError:
+            raise
+        except Exception as error:
+            engine = pipeline.stage(stage).engine_class
+            raise self._config.document.error(
+                path,
+                f"The engine `{engine.name}` failed to load: {type(error).__name__}: {error}.",
+                f"This is a fault of the package {engine.package}: choose another engine, or report it there.",
+            ) from error
+
+
+def _close(engine: Any) -> None:
+    try:
+        engine.close()
+    except Exception:
+        # The others still have to be closed.
+        log.exception("%s did not close", type(engine).__name__)

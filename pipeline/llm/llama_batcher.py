@@ -1,0 +1,263 @@
+"""Decodes many replies together: who owns which sequence, and what goes into the next step.
+
+All of this belongs to one thread (llama_scheduler.py) and needs no locks.
+"""
+
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Literal
+
+from pipeline.errors import StageError
+from pipeline.llm.llama_native import MAX_ROWS, Context, DecodeError, Sampler, Sampling, Slice, Vocabulary
+
+log = logging.getLogger(__name__)
+
+PREFILL_ROWS = 32
+"""Rows of prompt in a step in which replies are also being made: what a newcomer may delay them by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last output of a reply. Counts are in tokens; `output` is without the one that ends the reply."""
+
+    reason: Literal["stop", "max_tokens"]
+    output: int
+    cached: int
+
+
+class Stopped:
+    """Put into the outputs when a reply is no longer wanted, to wake whoever reads them."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One reply to make. `outputs` gets pieces of the reply as bytes, then `Ended` or an error.
+
+    Any thread may set `stopped`: the job is dropped before the next step. `over` says that it has ended.
+    """
+
+    owner: object
+    prompt: list[int]
+    limit: int
+    sampling: Sampling
+    outputs: "SimpleQueue[bytes | Ended | StageError | Stopped]" = field(default_factory=SimpleQueue)
+    stopped: bool = False
+    over: bool = False
+
+
+@dataclass(eq=False)
+class Sequence:
+    """A sequence of the context: the tokens it holds, whose they are, and when it was last used.
+
+    The first `prompt` of the tokens are a prompt, what follows is the reply to it.
+    """
+
+    id: int
+    tokens: list[int] = field(default_factory=list)
+    prompt: int = 0
+    owner: object = None
+    used: int = 0
+    busy: bool = False
+
+
+class Sequences:
+    """Which job gets which sequence."""
+
+    def __init__(self, count: int) -> None:
+        self._all = [Sequence(id) for id in range(count)]
+        self._clock = 0
+
+    def take(self, owner: object, prompt: list[int]) -> Sequence | None:
+        """Returns an idle sequence for a prompt; None when all are busy.
+
+        The owner's own is taken if most of the prompt that it holds can be kept. If little of it can, it may be
+        the history that the next turn continues: an empty one is better then, or the one idle the longest.
+        """
+        idle = [sequence for sequence in self._all if not sequence.busy]
+        if not idle:
+            return None
+        own = max(
+            (sequence for sequence in idle if sequence.owner is owner),
+            key=lambda sequence: common_prefix(sequence.tokens, prompt),
+            default=None,
+        )
+        if own is None or 2 * common_prefix(own.tokens, prompt) < own.prompt:
+            own = min(idle, key=lambda sequence: (bool(sequence.tokens), sequence.used))
+        self._clock += 1
+        own.owner, own.busy, own.used = owner, True, self._clock
+        return own
+
+    def give_back(self, sequence: Sequence) -> None:
+        """Makes a sequence idle; it keeps its tokens until somebody else needs it."""
+        self._clock += 1
+        sequence.busy, sequence.used = False, self._clock
+
+    def of(self, owner: object) -> list[Sequence]:
+        return [sequence for sequence in self._all if sequence.owner is owner]
+
+
+def common_prefix(left: list[int], right: list[int]) -> int:
+    """How many tokens two sequences share from their beginning."""
+    shorter = min(len(left), len(right))
+    if left[:shorter] == right[:shorter]:
+        return shorter
+    return next(index for index in range(shorter) if left[index] != right[index])
+
+
+@dataclass(eq=False)
+class _Reply:
+    """A job that has its sequence. `pending` are the tokens that it holds next: of the prompt, or the one drawn."""
+
+    job: Job
+    sequence: Sequence
+    pending: list[int]
+    cached: int
+    sampler: Sampler
+    count: int = 0
+
+
+class Batcher:
+    """Makes all replies that are under way, one step at a time; the other jobs wait in line for a sequence."""
+
+    def __init__(self, context: Context, vocabulary: Vocabulary, sequences: int) -> None:
+        self._context = context
+        self._vocabulary = vocabulary
+        self._sequences = Sequences(sequences)
+        self._waiting: deque[Job] = deque()
+        self._replies: list[_Reply] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self._replies or self._waiting)
+
+    def add(self, job: Job) -> None:
+        self._waiting.append(job)
+
+    def release(self, owner: object) -> None:
+        """Stops an owner's jobs and empties the owner's sequences."""
+        for job in self._jobs():
+            if job.owner is owner:
+                job.stopped = True
+        self._drop_stopped()
+        for sequence in self._sequences.of(owner):
+            self._empty(sequence)
+
+    def step(self) -> None:
+        """Drops what is no longer wanted, admits who waits and there is room for, and decodes once."""
+        self._drop_stopped()
+        self._admit()
+        plan = self._plan()
+        if not plan:
+            return
+        slices = [piece for _, piece in plan]
+        try:
+            rows = self._context.decode(slices)
+        except DecodeError as error:
+            log.warning("%s; trying the %d sequences one by one", error, len(slices))
+            self._decode_apart(plan)
+            return
+        for (reply, piece), row in zip(plan, rows, strict=True):
+            self._advance(reply, piece, row)
+
+    def fail(self, problem: str) -> None:
+        """Ends all jobs with an error."""
+        for job in self._jobs():
+            job.outputs.put(StageError("llm", problem))
+        self._waiting.clear()
+        for reply in list(self._replies):
+            self._end(reply)
+
+    def _jobs(self) -> list[Job]:
+        return [reply.job for reply in self._replies] + list(self._waiting)
+
+    def _drop_stopped(self) -> None:
+        self._waiting = deque(job for job in self._waiting if not job.stopped)
+        for reply in [reply for reply in self._replies if reply.job.stopped]:
+            self._end(reply)
+
+    def _admit(self) -> None:
+        while self._waiting:
+            job = self._waiting[0]
+            sequence = self._sequences.take(job.owner, job.prompt)
+            if sequence is None:
+                return
+            self._waiting.popleft()
+            # The last token of the prompt is always computed: its logits are where the reply starts.
+            kept = min(common_prefix(sequence.tokens, job.prompt), len(job.prompt) - 1)
+            kept = self._shorten(sequence, kept)
+            sequence.prompt = len(job.prompt)
+            self._replies.append(_Reply(job, sequence, job.prompt[kept:], kept, Sampler(job.sampling)))
+
+    def _plan(self) -> list[tuple[_Reply, Slice]]:
+        """What each reply contributes to the next decode: one token each, and of new prompts what there is room for."""
+        writing = sum(len(reply.pending) == 1 for reply in self._replies)
+        room = min(PREFILL_ROWS, MAX_ROWS - writing) if writing else MAX_ROWS
+        plan = []
+        for reply in self._replies:
+            size = 1 if len(reply.pending) == 1 else min(room, len(reply.pending))
+            if size == 0:
+                continue
+            if len(reply.pending) > 1:
+                room -= size
+            sequence = reply.sequence
+            piece = Slice(sequence.id, len(sequence.tokens), reply.pending[:size], size == len(reply.pending))
+            plan.append((reply, piece))
+        # Only neighbours by id are decoded in one pass, see `Context`.
+        return sorted(plan, key=lambda item: item[1].sequence)
+
+    def _decode_apart(self, plan: list[tuple[_Reply, Slice]]) -> None:
+        """Decodes each slice by itself, so that one that cannot be decoded fails alone."""
+        for reply, piece in plan:
+            # The failed decode may have added this slice already, or a part of it.
+            if self._shorten(reply.sequence, piece.start) != piece.start:
+                reply.job.outputs.put(StageError("llm", "The model lost the conversation when a step failed."))
+                self._end(reply)
+                continue
+            try:
+                [row] = self._context.decode([piece])
+            except DecodeError as error:
+                self._empty(reply.sequence)
+                reply.job.outputs.put(StageError("llm", f"The model could not continue the reply: {error}."))
+                self._end(reply)
+                continue
+            self._advance(reply, piece, row)
+
+    def _advance(self, reply: _Reply, piece: Slice, row: int) -> None:
+        """Notes what has been decoded, and draws the next token if the prompt is through."""
+        reply.sequence.tokens += piece.tokens
+        del reply.pending[: len(piece.tokens)]
+        if reply.pending:
+            return
+        token = reply.sampler.sample(self._context, row)
+        if self._vocabulary.is_end(token):
+            self._finish(reply, "stop")
+            return
+        reply.count += 1
+        reply.pending = [token]
+        reply.job.outputs.put(self._vocabulary.piece(token))
+        if reply.count >= reply.job.limit:
+            self._finish(reply, "max_tokens")
+
+    def _finish(self, reply: _Reply, reason: Literal["stop", "max_tokens"]) -> None:
+        reply.job.outputs.put(Ended(reason, reply.count, reply.cached))
+        self._end(reply)
+
+    def _end(self, reply: _Reply) -> None:
+        reply.job.over = True
+        self._replies.remove(reply)
+        reply.sampler.close()
+        self._sequences.give_back(reply.sequence)
+
+    def _shorten(self, sequence: Sequence, length: int) -> int:
+        """Forgets a sequence's tokens from `length` on. Returns how many it has left: none if it cannot go back."""
+        if not self._context.trim(sequence.id, length):
+            length = 0
+        del sequence.tokens[length:]
+        return length
+
+    def _empty(self, sequence: Sequence) -> None:
+        self._context.clear(sequence.id)
+        sequence.tokens, sequence.prompt, sequence.owner = [], 0, None
