@@ -43,6 +43,10 @@ class _Utterance:
     def discard(self) -> None:
         self._guard(self.stream.discard)
 
+    def fail(self, error: StageError) -> None:
+        """Makes it fail from now on, if it has not failed yet."""
+        self._error = self._error or error
+
     def _feed(self, samples: Pcm16) -> None:
         if len(samples):
             self.stream.feed(samples)
@@ -111,9 +115,11 @@ class Hearing:
         """
         try:
             return await self._worker.result(question.future, self._timeout)
-        except StageError:
+        except StageError as error:
+            # The utterance stays, failed: what is still fed to it must not be taken for another's beginning.
+            question.utterance.fail(error)
             if question.utterance.stream is self._stream:
-                self.close()
+                self._give_up()
                 self._worker = SerialWorker("transcription")
             raise
 
@@ -124,8 +130,11 @@ class Hearing:
 
     def close(self) -> None:
         """Gives everything up at once."""
-        self._worker.abandon()
         self._utterances.clear()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        self._worker.abandon()
         if self._stream is not None:
             _close(self._stream)
             self._stream = None

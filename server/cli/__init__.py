@@ -1,10 +1,11 @@
 """`parley`, the command. One verb is one module of this package:
 
-    HELP: str                            what it does, in one line; the same as in VERBS
+    NAME: str                            the verb
+    HELP: str                            what it does, in one line
     add_arguments(parser) -> None        its arguments
     run(args) -> int                     does it and returns the exit code
 
-Only the chosen verb's module is imported, so that `parley --help` is there at once.
+VERBS lists them once more, because only the chosen verb's module is imported: `parley --help` is there at once.
 
 Exit codes: 0 it worked; 1 it was tried and did not work out; 2 the command or models.yaml is wrong; 130 Ctrl-C.
 (Verbs that run until Ctrl-C, such as `serve`, end with 0.)
@@ -20,7 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from pipeline.errors import ParleyError
-from server.cli.failure import RunFailure
+from server.cli.failure import RunFailedError
 
 VERBS: Final[Mapping[str, str]] = {
     "serve": "load the models and answer on this machine",
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
     try:
         return _run(sys.argv[1:] if argv is None else argv)
-    except RunFailure as error:
+    except RunFailedError as error:
         return _complain(error, 1)
     except ParleyError as error:
         return _complain(error, 2)

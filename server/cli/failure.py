@@ -3,5 +3,5 @@
 from pipeline.errors import ParleyError
 
 
-class RunFailure(ParleyError):
+class RunFailedError(ParleyError):
     """The command is right; what it tried did not work out. Ends `parley` with exit code 1 instead of 2."""

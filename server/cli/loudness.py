@@ -38,5 +38,5 @@ def end_of_speech(samples: Pcm16, rate: int, start: int, end: int) -> int:
 def _levels(samples: Pcm16, window: int) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
     whole = len(samples) - len(samples) % window
     squares = np.square(samples[:whole].astype(np.float64) / 32768.0).reshape(-1, window)
-    levels = 10.0 * np.log10(np.maximum(squares.mean(axis=1), 1e-10))
+    levels: np.ndarray[tuple[int], np.dtype[np.float64]] = 10.0 * np.log10(np.maximum(squares.mean(axis=1), 1e-10))
     return levels

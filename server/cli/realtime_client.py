@@ -13,7 +13,7 @@ from yarl import URL
 from pipeline.audio import pcm16_to_bytes
 from pipeline.errors import ParleyError
 from pipeline.types import Pcm16
-from server.cli.failure import RunFailure
+from server.cli.failure import RunFailedError
 
 Event: TypeAlias = dict[str, Any]
 
@@ -56,7 +56,7 @@ class RealtimeClient:
         """Sends a client event.
 
         Raises:
-            RunFailure: the server has gone away.
+            RunFailedError: the server has gone away.
         """
         try:
             await self._websocket.send_str(msgspec.json.encode({"type": kind, **fields}).decode())
@@ -72,7 +72,7 @@ class RealtimeClient:
         """Waits for the next server event.
 
         Raises:
-            RunFailure: the server has gone away, or sends what is no event.
+            RunFailedError: the server has gone away, or sends what is no event.
         """
         message = await self._websocket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:
@@ -80,7 +80,7 @@ class RealtimeClient:
         try:
             event = msgspec.json.decode(message.data, type=Event)
         except msgspec.MsgspecError as error:
-            raise RunFailure(f"The server at {self._url} sent something that is no event: {error}.") from error
+            raise RunFailedError(f"The server at {self._url} sent something that is no event: {error}.") from error
         if event.get("type") in ("session.created", "session.updated"):
             self.session = event.get("session") or {}
         return event
@@ -89,7 +89,7 @@ class RealtimeClient:
         """Waits for the server's greeting, after which `session` is known.
 
         Raises:
-            RunFailure: no greeting comes, or an error.
+            RunFailedError: no greeting comes, or an error.
         """
         await self._expect("session.created")
 
@@ -97,7 +97,7 @@ class RealtimeClient:
         """Changes the session and waits until the server has agreed.
 
         Raises:
-            RunFailure: it refuses; says why.
+            RunFailedError: it refuses; says why.
         """
         await self.send("session.update", session={"type": "realtime", **changes})
         await self._expect("session.updated")
@@ -107,14 +107,14 @@ class RealtimeClient:
             async with asyncio.timeout(_GREETING_S):
                 while (event := await self.receive()).get("type") != kind:
                     if event.get("type") == "error":
-                        raise RunFailure(f"The server refuses: {error_text(event)}")
+                        raise RunFailedError(f"The server refuses: {error_text(event)}")
         except TimeoutError as error:
-            raise RunFailure(
+            raise RunFailedError(
                 f"The server at {self._url} does not answer as a Realtime server does: no {kind} in {_GREETING_S:g} s."
             ) from error
 
-    def _gone(self, reason: str | None = None) -> RunFailure:
-        return RunFailure(f"The server at {self._url} has gone away{f': {reason}' if reason else ''}.")
+    def _gone(self, reason: str | None = None) -> RunFailedError:
+        return RunFailedError(f"The server at {self._url} has gone away{f': {reason}' if reason else ''}.")
 
 
 def error_text(event: Event) -> str:
@@ -124,15 +124,18 @@ def error_text(event: Event) -> str:
 
 
 def audio_of(event: Event) -> bytes:
-    """Returns the sound in a delta.
+    """Returns the sound in a delta: 16-bit PCM.
 
     Raises:
-        RunFailure: it is not base64.
+        RunFailedError: it is not base64, or not whole samples.
     """
     try:
-        return base64.b64decode(event.get("delta", ""), validate=True)
+        sound = base64.b64decode(event.get("delta", ""), validate=True)
     except ValueError as error:
-        raise RunFailure(f"The server sent sound that is not base64: {error}.") from error
+        raise RunFailedError(f"The server sent sound that is not base64: {error}.") from error
+    if len(sound) % 2:
+        raise RunFailedError(f"The server sent {len(sound)} bytes of sound: not a whole number of 16-bit samples.")
+    return sound
 
 
 @asynccontextmanager
@@ -140,7 +143,7 @@ async def connect(url: URL) -> AsyncIterator[RealtimeClient]:
     """Connects and waits for the greeting; closes the connection at the end.
 
     Raises:
-        RunFailure: there is no server, or it refuses. The message says what to do.
+        RunFailedError: there is no server, or it refuses. The message says what to do.
     """
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
     async with aiohttp.ClientSession(timeout=timeout) as http:
@@ -159,9 +162,9 @@ async def _open(http: aiohttp.ClientSession, url: URL) -> aiohttp.ClientWebSocke
             return await http.ws_connect(url, compress=0, max_msg_size=_MAX_FRAME, heartbeat=_HEARTBEAT_S)
     except aiohttp.WSServerHandshakeError as error:
         why = await _refusal(http, url)
-        raise RunFailure(f"The server at {url} refuses the connection (HTTP {error.status}){why}") from error
+        raise RunFailedError(f"The server at {url} refuses the connection (HTTP {error.status}){why}") from error
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise RunFailure(
+        raise RunFailedError(
             f"No server answers at {url}. Start it with `make serve` (or `parley serve`), and leave it running; "
             "a server elsewhere is named with --url."
         ) from error

@@ -20,11 +20,11 @@ class View:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, get_renderable=self._now, refresh_per_second=12, transient=True)
         self._status = ""
         self._level_db: float | None = None
         self._hearing = ""
         self._reply = ""
+        self._live = Live(console=console, get_renderable=self._now, refresh_per_second=12, transient=True)
 
     def __enter__(self) -> "View":
         self._live.start()

@@ -12,7 +12,7 @@ from pipeline.errors import ParleyError
 from pipeline.types import Pcm16, Samples
 
 
-class BadRecording(ParleyError):
+class BadRecordingError(ParleyError):
     """A file cannot be read as a recording. The message says what would help."""
 
 
@@ -23,22 +23,22 @@ def read_wav(path: Path) -> tuple[Pcm16, int]:
         int16 `[n]`, and its sample rate.
 
     Raises:
-        BadRecording: the file cannot be read, is no WAV of PCM, or holds no sound.
+        BadRecordingError: the file cannot be read, is no WAV of PCM, or holds no sound.
     """
     try:
         with wave.open(str(path), "rb") as file:
             width, channels, rate = file.getsampwidth(), file.getnchannels(), file.getframerate()
             data = file.readframes(file.getnframes())
     except OSError as error:
-        raise BadRecording(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise BadRecordingError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (wave.Error, EOFError) as error:
         problem = f" ({error})" if str(error) else ""
-        raise BadRecording(f"{path} is not a WAV file of plain PCM{problem}. {_convert(path)}") from error
+        raise BadRecordingError(f"{path} is not a WAV file of plain PCM{problem}. {_convert(path)}") from error
     if width not in (1, 2, 3, 4) or rate <= 0:
-        raise BadRecording(f"{path} has samples of {8 * width} bits at {rate} Hz. {_convert(path)}")
+        raise BadRecordingError(f"{path} has samples of {8 * width} bits at {rate} Hz. {_convert(path)}")
     whole = len(data) - len(data) % (width * channels)
     if not whole:
-        raise BadRecording(f"{path} holds no sound.")
+        raise BadRecordingError(f"{path} holds no sound.")
     samples = _to_float(data[:whole], width).reshape(-1, channels).mean(axis=1)
     return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16), rate
 
@@ -55,6 +55,7 @@ def write_wav(path: Path, samples: Pcm16, rate: int) -> None:
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes(pcm16_to_bytes(samples))
+    path = path.resolve()  # what a link leads to is replaced, not the link
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         if path.exists() and not path.is_file():  # a pipe or a device is written to, not replaced

@@ -1,0 +1,164 @@
+"""What goes wrong ends a turn, never the session, and leaves nothing behind."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.e2e.client import Client, connect
+from tests.e2e.conftest import Server
+from tests.e2e.test_spoken_turn import spoken
+
+
+async def ask(client: Client, text: str, count: int) -> dict[str, object]:
+    """Asks in writing; returns the response when it is done."""
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+    await client.send(type="conversation.item.create", item=item)
+    await client.send(type="response.create")
+    done = await client.wait_for("response.done", count)
+    return done["response"]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("llm raise", "llm_failed"),
+        ("llm hang", "llm_timeout"),
+        ("tts raise", "tts_failed"),
+        ("tts hang", "tts_timeout"),
+    ],
+)
+async def test_a_stage_that_fails_fails_the_response_and_the_next_turn_works(
+    server: Server, words: str, code: str
+) -> None:
+    async with connect(server.port, model="slow") as client:
+        response = await ask(client, words, 1)
+        assert response["status"] == "failed"
+        assert response["status_details"] == {"type": "failed", "error": {"type": "server_error", "code": code}}
+        assert (await ask(client, "hi", 2))["status"] == "completed"
+
+
+async def test_a_transcriber_that_dies_fails_the_response_and_the_next_turn_works(server: Server) -> None:
+    async with connect(server.port, model="echo") as client:
+        client.open_microphone()
+        client.say(spoken("what is the capital of france"))
+        await client.wait_for("input_audio_buffer.speech_started")
+        await asyncio.sleep(0.3)
+        for pid in decoder_processes(server.pid):
+            os.kill(pid, signal.SIGKILL)
+        done = await client.wait_for("response.done")
+        assert done["response"]["status"] == "failed"
+        assert done["response"]["status_details"]["error"]["code"] == "transcription_failed"
+        assert "conversation.item.input_audio_transcription.failed" in client.kinds
+        client.say(spoken("tell me a joke"))
+        done = await client.wait_for("response.done", 2)
+        assert done["response"]["status"] == "completed"
+        assert client.transcripts() == ["tell me a joke"]
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task")
+    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+
+def decoder_processes(pid: int) -> list[int]:
+    """The grandchildren of the server: what its PocketSphinx hosts have forked."""
+    return [grandchild for host in children(pid) for grandchild in children(host)]
+
+
+def footprint(pid: int) -> tuple[int, int, int]:
+    """Threads, open files, and processes below the hosts."""
+    threads = len(list(Path(f"/proc/{pid}/task").iterdir()))
+    files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return threads, files, len(decoder_processes(pid))
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+async def test_a_client_that_is_killed_in_the_middle_leaves_nothing_behind(server: Server) -> None:
+    async def die_in_the_middle() -> None:
+        async with connect(server.port, model="slow") as client:
+            client.open_microphone()
+            client.say(spoken("tell me a joke"))
+            await client.wait_for("response.output_audio.delta", 2)
+            client.say(spoken("what time is it"))
+            await asyncio.sleep(0.3)
+            transport = client.connection._connection.transport
+            transport.abort()
+
+    await asyncio.gather(*(die_in_the_middle() for _ in range(2)))
+    await asyncio.sleep(1.0)
+    before = footprint(server.pid)
+    await asyncio.gather(*(die_in_the_middle() for _ in range(4)))
+    async with asyncio.timeout(10):
+        while not all(now <= then for now, then in zip(footprint(server.pid), before, strict=True)):
+            await asyncio.sleep(0.1)
+    async with connect(server.port) as client:
+        client.open_microphone()
+        client.say(spoken("tell me a joke"))
+        assert (await client.wait_for("response.done"))["response"]["status"] == "completed"
+
+
+async def test_eight_sessions_at_the_same_time_each_get_their_own_answer(server: Server) -> None:
+    questions = ["what time is it", "tell me a joke", "turn on the kitchen lights", "what is the capital of france"]
+
+    async def one(question: str) -> None:
+        async with connect(server.port, model="echo") as client:
+            client.open_microphone()
+            client.say(spoken(question))
+            await client.wait_for("response.done", timeout=30)
+            assert client.transcripts() == [question]
+            assert client.answers() == [f"You said {question}.  "]
+
+    await asyncio.gather(*(one(question) for question in questions * 2))
+
+
+BAD_FRAMES = [
+    ("{", "invalid_json"),
+    ("[1, 2]", "invalid_event"),
+    ("17" * 400, "invalid_event"),
+    ('{"type": 5, "event_id": "e"}', "invalid_value"),
+    ('{"event_id": "e"}', "missing_required_parameter"),
+    ('{"type": "nonsense", "event_id": "e"}', "invalid_value"),
+    ('{"type": "session.update", "event_id": "e"}', "missing_required_parameter"),
+    ('{"type": "session.update", "event_id": "e", "session": {"type": "realtime", "colour": 1}}', "unknown_parameter"),
+    ('{"type": "input_audio_buffer.append", "event_id": "e", "audio": "%%%"}', "invalid_value"),
+    ('{"type": "input_audio_buffer.append", "event_id": "e", "audio": "AAAA"}', "invalid_value"),
+    ('{"type": "input_audio_buffer.append", "event_id": "e", "audio": 7}', "invalid_type"),
+    ('{"type": "input_audio_buffer.commit", "event_id": "e"}', "input_audio_buffer_commit_empty"),
+    ('{"type": "conversation.item.delete", "event_id": "e", "item_id": "x"}', "item_not_found"),
+    ('{"type": "response.cancel", "event_id": "e"}', "response_cancel_not_active"),
+]
+
+
+async def test_bad_events_are_answered_with_an_error_and_the_session_goes_on(server: Server) -> None:
+    async with connect(server.port, model="echo") as client:
+        for count, (frame, code) in enumerate(BAD_FRAMES, start=1):
+            await client.connection.send_raw(frame)
+            error = (await client.wait_for("error", count))["error"]
+            assert error["type"] == "invalid_request_error"
+            assert error["code"] == code, frame
+            assert error["event_id"] == ("e" if '"e"' in frame else None), frame
+        await client.connection.send_raw(b"\x00\x01")
+        await client.wait_for("error", len(BAD_FRAMES) + 1)
+        assert (await ask(client, "hi", 1))["status"] == "completed"
+
+
+async def test_a_client_that_cannot_be_served_is_told_why(server: Server) -> None:
+    base = f"http://127.0.0.1:{server.port}/v1/realtime"
+    async with aiohttp.ClientSession() as http:
+        async with http.get(base) as answer:
+            assert answer.status == 426
+        for url, headers, status in [
+            (f"{base}?model=nothing", {}, 404),
+            (base, {"OpenAI-Beta": "realtime=v1"}, 400),
+            (base, {"Origin": "https://elsewhere.example"}, 403),
+        ]:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await http.ws_connect(url, headers=headers)
+            assert refused.value.status == status
+        async with http.ws_connect(f"{base}?model=gpt-realtime", protocols=("realtime",)) as websocket:
+            assert websocket.protocol == "realtime"
+            assert (await websocket.receive_json())["type"] == "session.created"
