@@ -112,7 +112,10 @@ class TranscriptionStream(Protocol):
         """Takes the next samples of the utterance, int16 `[n]` at 16 kHz."""
 
     def hypothesis(self) -> Transcript:
-        """Returns what is understood so far, without ending the utterance."""
+        """Returns what is understood so far, without ending the utterance.
+
+        If nothing is fed after it, this is the transcript; `finish` is then only called to end the utterance.
+        """
 
     def finish(self) -> Transcript:
         """Ends the utterance and returns its transcript."""
@@ -181,7 +184,7 @@ class LanguageModel(Engine, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SynthesizerCapabilities:
-    """`voices` are the names that a request may use, the engine's default first; `speeds` the slowest and the fastest."""
+    """`voices` are what a request may name, the engine's default first; `speeds` are the slowest and the fastest."""
 
     voices: tuple[str, ...]
     languages: frozenset[str]

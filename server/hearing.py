@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from pipeline.audio import StreamResampler, slices
-from pipeline.errors import StageError
+from pipeline.errors import StageError, StageTimeoutError
 from pipeline.stages import Transcriber, TranscriptionStream
 from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16, Transcript
 from pipeline.workers import SerialWorker, as_stage_error
@@ -19,11 +19,44 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class _Utterance:
-    """One utterance on its way into a stream. After a failure it does nothing but fail again."""
+_FAR_BEHIND = 10 * 60 * WIRE_RATE
+"""Sound that may wait for the transcriber before its sender has to: ten minutes, as much as the input buffer holds."""
 
-    def __init__(self, stream: TranscriptionStream) -> None:
-        self.stream = stream
+
+class _Ear:
+    """A stream of the transcriber, opened when it is first wanted, and the worker that makes the calls on it."""
+
+    def __init__(self, open_stream: Callable[[], TranscriptionStream]) -> None:
+        self.worker = SerialWorker("transcription")
+        self._open = open_stream
+        self._stream: TranscriptionStream | None = None
+        self._given_up = False
+
+    def stream(self) -> TranscriptionStream:
+        """Returns the stream, for the worker's thread: what opening it raises is a call that failed."""
+        if self._stream is None:
+            self._stream = self._open()
+            if self._given_up:
+                self.close()
+        return self._stream
+
+    def close(self) -> None:
+        if self._stream is not None:
+            with contextlib.suppress(Exception):
+                self._stream.close()
+
+    def give_up(self) -> None:
+        """Drops the calls that wait and ends the one under way."""
+        self._given_up = True
+        self.worker.abandon()
+        self.close()
+
+
+class _Utterance:
+    """One utterance on its way into an ear. After a failure it does nothing but fail again."""
+
+    def __init__(self, ear: _Ear) -> None:
+        self.ear = ear
         self._error: StageError | None = None
         self._resampler = StreamResampler(WIRE_RATE, LISTENING_RATE)
 
@@ -31,25 +64,26 @@ class _Utterance:
         self._guard(lambda: self._feed(self._resampler.process(samples)))
 
     def hypothesis(self) -> Transcript:
-        return self._guard(self.stream.hypothesis)
+        return self._guard(lambda: self.ear.stream().hypothesis())
 
     def finish(self) -> Transcript:
         def finish() -> Transcript:
             self._feed(self._resampler.flush())
-            return self.stream.finish()
+            return self.ear.stream().finish()
 
         return self._guard(finish)
 
     def discard(self) -> None:
-        self._guard(self.stream.discard)
+        self._guard(lambda: self.ear.stream().discard())
 
-    def fail(self, error: StageError) -> None:
-        """Makes it fail from now on, if it has not failed yet."""
+    def fail(self, error: StageError) -> StageError:
+        """Makes it fail from now on. Returns why: what went wrong first."""
         self._error = self._error or error
+        return self._error
 
     def _feed(self, samples: Pcm16) -> None:
         if len(samples):
-            self.stream.feed(samples)
+            self.ear.stream().feed(samples)
 
     def _guard(self, call: Callable[[], T]) -> T:
         if self._error is not None:
@@ -64,15 +98,15 @@ class _Utterance:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Question(Generic[T]):
     """Something asked of the transcriber that has its place in line; `Hearing.answer` waits for it."""
 
     utterance: _Utterance
-    future: "asyncio.Future[Transcript]"
+    future: "asyncio.Future[T]"
 
 
 class Hearing:
-    """One session's ear. A stream that failed or hung is given up; the next utterance gets a new one."""
+    """One session's hearing. An ear that failed or hung is given up; the next utterance gets a new one."""
 
     def __init__(self, transcriber: Transcriber, timeout: float) -> None:
         """`timeout` is the longest the transcriber may give no sign of life, in seconds."""
@@ -80,78 +114,111 @@ class Hearing:
         self._timeout = timeout
         self._language: str | None = None
         self._prompt: str | None = None
-        self._stream: TranscriptionStream | None = None
-        self._worker = SerialWorker("transcription")
+        self._ear: _Ear | None = None
+        """The ear of the next utterance; those under way keep theirs."""
+        self._ears: set[_Ear] = set()
         self._utterances: dict[int, _Utterance] = {}
+        self._behind = 0
+        self._newest: Question[None] | None = None
 
     def configure(self, language: str | None, prompt: str | None) -> None:
         """Sets language (BCP 47) and prompt, from the next utterance on."""
         if (language, prompt) != (self._language, self._prompt):
             self._language, self._prompt = language, prompt
-            self._retire()
+            self._renew()
 
     def feed(self, turn: int, samples: Pcm16) -> None:
         """Feeds int16 `[n]` at 24 kHz to the utterance of this turn."""
-        utterance = self._utterances.get(turn) or self._begin(turn)
+        utterance = self._utterance(turn)
         for piece in slices(samples, WIRE_RATE):
-            self._worker.post(partial(utterance.feed, piece))
+            self._behind += len(piece)
+            self._newest = self._ask(utterance, partial(utterance.feed, piece))
+            self._newest.future.add_done_callback(partial(self._fed, len(piece)))
 
-    def hypothesis(self, turn: int) -> Question:
+    def hypothesis(self, turn: int) -> Question[Transcript]:
         """Asks what is understood of the utterance so far."""
-        utterance = self._utterances.get(turn) or self._begin(turn)
-        return Question(utterance, self._worker.post(utterance.hypothesis))
+        utterance = self._utterance(turn)
+        return self._ask(utterance, utterance.hypothesis)
 
-    def finish(self, turn: int) -> Question:
+    def finish(self, turn: int) -> Question[Transcript]:
         """Ends the utterance and asks for its transcript; what is fed after this belongs to another."""
-        utterance = self._utterances.get(turn) or self._begin(turn)
-        del self._utterances[turn]
-        return Question(utterance, self._worker.post(utterance.finish))
+        utterance = self._utterance(turn)
+        question = self._ask(utterance, utterance.finish)
+        self._end(turn)
+        return question
 
-    async def answer(self, question: Question) -> Transcript:
+    def discard(self, turn: int) -> None:
+        """Drops an utterance."""
+        if (utterance := self._utterances.get(turn)) is not None:
+            self._ask(utterance, utterance.discard)
+            self._end(turn)
+
+    async def answer(self, question: Question[T]) -> T:
         """Waits for the answer.
 
         Raises:
             StageError: the transcriber failed.
         """
+        ear = question.utterance.ear
         try:
-            return await self._worker.result(question.future, self._timeout)
+            return await ear.worker.result(question.future, self._timeout)
         except StageError as error:
             # The utterance stays, failed: what is still fed to it must not be taken for another's beginning.
-            question.utterance.fail(error)
-            if question.utterance.stream is self._stream:
-                self._give_up()
-                self._worker = SerialWorker("transcription")
-            raise
+            cause = question.utterance.fail(error)
+            if isinstance(error, StageTimeoutError):
+                self._give_up(ear)
+            raise cause from error
 
-    def discard(self, turn: int) -> None:
-        """Drops an utterance."""
-        if (utterance := self._utterances.pop(turn, None)) is not None:
-            self._worker.post(utterance.discard)
+    async def caught_up(self) -> None:
+        """Waits while the transcriber is far behind, so that whoever sends faster than it hears has to wait."""
+        if self._behind > _FAR_BEHIND and self._newest is not None:
+            with contextlib.suppress(StageError):  # its utterance will say so
+                await self.answer(self._newest)
 
     def close(self) -> None:
         """Gives everything up at once."""
         self._utterances.clear()
-        self._give_up()
+        for ear in list(self._ears):
+            self._give_up(ear)
 
-    def _give_up(self) -> None:
-        self._worker.abandon()
-        if self._stream is not None:
-            _close(self._stream)
-            self._stream = None
-
-    def _begin(self, turn: int) -> _Utterance:
-        if self._stream is None:
-            self._stream = self._transcriber.open(self._language, self._prompt)
-        utterance = self._utterances[turn] = _Utterance(self._stream)
+    def _utterance(self, turn: int) -> _Utterance:
+        if (utterance := self._utterances.get(turn)) is not None:
+            return utterance
+        if self._ear is None:
+            self._ear = _Ear(partial(self._transcriber.open, self._language, self._prompt))
+            self._ears.add(self._ear)
+        utterance = self._utterances[turn] = _Utterance(self._ear)
         return utterance
 
-    def _retire(self) -> None:
-        """Lets the stream go when what it was asked has been done."""
-        if self._stream is not None:
-            stream, self._stream = self._stream, None
-            self._worker.post(partial(_close, stream))
+    def _ask(self, utterance: _Utterance, call: Callable[[], T]) -> Question[T]:
+        future = utterance.ear.worker.post(call)
+        future.add_done_callback(partial(self._notice, utterance.ear))
+        return Question(utterance, future)
 
+    def _notice(self, ear: _Ear, done: "asyncio.Future[Any]") -> None:
+        if done.exception() is not None and ear is self._ear:
+            self._renew()
 
-def _close(stream: TranscriptionStream) -> None:
-    with contextlib.suppress(Exception):
-        stream.close()
+    def _fed(self, ticks: int, _: "asyncio.Future[None]") -> None:
+        self._behind -= ticks
+
+    def _end(self, turn: int) -> None:
+        ear = self._utterances.pop(turn).ear
+        if ear is not self._ear:
+            self._retire(ear)
+
+    def _renew(self) -> None:
+        """The next utterance gets a new ear; the old one goes with the utterance that uses it."""
+        ear, self._ear = self._ear, None
+        if ear is not None and all(utterance.ear is not ear for utterance in self._utterances.values()):
+            self._retire(ear)
+
+    def _retire(self, ear: _Ear) -> None:
+        """Lets an ear go when what it was asked has been done."""
+        ear.worker.post(ear.close).add_done_callback(lambda _: self._ears.discard(ear))
+
+    def _give_up(self, ear: _Ear) -> None:
+        if ear is self._ear:
+            self._ear = None
+        self._ears.discard(ear)
+        ear.give_up()

@@ -33,10 +33,7 @@ class Stopped:
 
 @dataclass(eq=False)
 class Job:
-    """One reply to make. `outputs` gets pieces of the reply as bytes, then `Ended` or an error.
-
-    Any thread may set `stopped`: the job is dropped before the next step. `over` says that it has ended.
-    """
+    """One reply to make. `outputs` gets pieces of the reply as bytes, then `Ended` or an error."""
 
     owner: object
     prompt: list[int]
@@ -44,7 +41,11 @@ class Job:
     sampling: Sampling
     outputs: "SimpleQueue[bytes | Ended | StageError | Stopped]" = field(default_factory=SimpleQueue)
     stopped: bool = False
-    over: bool = False
+
+    def stop(self) -> None:
+        """Ends the job, from any thread: whoever reads the outputs wakes, and no step after this one is made for it."""
+        self.stopped = True
+        self.outputs.put(Stopped())
 
 
 @dataclass(eq=False)
@@ -140,7 +141,7 @@ class Batcher:
         """Stops an owner's jobs and empties the owner's sequences."""
         for job in self._jobs():
             if job.owner is owner:
-                job.stopped = True
+                job.stop()
         self._drop_stopped()
         for sequence in self._sequences.of(owner):
             self._empty(sequence)
@@ -246,7 +247,6 @@ class Batcher:
         self._end(reply)
 
     def _end(self, reply: _Reply) -> None:
-        reply.job.over = True
         self._replies.remove(reply)
         reply.sampler.close()
         self._sequences.give_back(reply.sequence)

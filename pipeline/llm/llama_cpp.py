@@ -32,6 +32,11 @@ MAX_SEQUENCES = 32
 """So that a step has room for a row of each and a slice of a prompt (llama_native.MAX_ROWS)."""
 
 
+SMALL = 50_000_000
+"""Weights below which threads wait for each other longer than they compute: with the built-in model on 2 cores, two
+threads gain nothing on an idle machine, and on a busy one replies took up to 100 times as long."""
+
+
 class LlamaCpp:
     """The engine: weights, and the thread that runs them."""
 
@@ -55,7 +60,9 @@ class LlamaCpp:
                 "Each takes memory for `context` tokens.",
             ),
         ] = 4
-        threads: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="CPU threads. Default: one per core.")] = None
+        threads: Annotated[
+            Annotated[int, Meta(ge=1)] | None, Meta(description="CPU threads. Default: one per core.")
+        ] = None
         temperature: Annotated[float, Meta(ge=0, description="Randomness; 0 always takes the likeliest token.")] = 0.7
         top_k: Annotated[int, Meta(ge=0, description="Draw from the k likeliest tokens only; 0: from all.")] = 40
         top_p: Annotated[
@@ -144,7 +151,7 @@ class LlamaCpp:
 
     def _start(self, context: int) -> Scheduler:
         sequences = self._options.sequences
-        threads = self._options.threads or _cores()
+        threads = self._options.threads or (1 if self._model.weights < SMALL else _cores())
         try:
             return Scheduler(self._model, context=context, sequences=sequences, threads=threads)
         except NativeError as error:
@@ -190,15 +197,14 @@ class LlamaCppStream:
             StageError: the newest message is too long, the model failed or has been shut down.
         """
         job, prompt = self._engine._prepare(request, self)
-        scheduler = self._engine._scheduler
-        cancel.on_cancel(lambda: scheduler.stop(job))
+        cancel.on_cancel(job.stop)
         if cancel.cancelled:
             return
         try:
-            scheduler.submit(job)
+            self._engine._scheduler.submit(job)
             yield from _read(job, MarkupFilter(prompt.end))
         finally:
-            scheduler.stop(job)
+            job.stop()
 
     def close(self) -> None:
         """Stops the stream's replies and frees its sequences."""

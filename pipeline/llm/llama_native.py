@@ -153,6 +153,7 @@ class Model:
             raise NativeError("the file holds a model of another kind, not one that continues text")
         self.vocabulary = Vocabulary(vocabulary, shown)
         self.trained_context: int = c.llama_model_n_ctx_train(self.handle)
+        self.weights: int = c.llama_model_n_params(self.handle)
 
     def chat_template(self) -> str | None:
         """The Jinja source under `tokenizer.chat_template`, when the file has one."""

@@ -6,16 +6,12 @@ from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from pipeline.errors import StageError
-from pipeline.llm.llama_batcher import Batcher, Job, Stopped
+from pipeline.llm.llama_batcher import Batcher, Job
 from pipeline.llm.llama_native import Context, Model
 
 log = logging.getLogger(__name__)
 
 _CLOSED = "The language model has been shut down."
-
-
-class _Wake:
-    """Posted so that the owner looks at what has changed."""
 
 
 class _Release:
@@ -29,7 +25,7 @@ class _Close:
     """Posted to end the owner."""
 
 
-_Mail: TypeAlias = Job | _Wake | _Release | _Close
+_Mail: TypeAlias = Job | _Release | _Close
 
 
 class Scheduler:
@@ -65,13 +61,6 @@ class Scheduler:
                 except Exception as error:
                     raise StageError("llm", f"The language model failed and does not start again: {error}") from error
             self._owner.post(job)
-
-    def stop(self, job: Job) -> None:
-        """Ends a job from any thread: whoever reads its outputs wakes at once, the model lets go within a step."""
-        job.stopped = True
-        job.outputs.put(Stopped())
-        if not job.over:
-            self._owner.post(_Wake())
 
     def release(self, owner: object) -> None:
         """Stops an owner's jobs and frees the owner's sequences, within a step."""
@@ -138,8 +127,6 @@ class _Owner:
                     self._batcher.release(owner)
                 case _Close():
                     return False
-                case _Wake():
-                    pass
             block = False
 
     def _leave(self, problem: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pipeline.errors import StageError
-from pipeline.llm.chat_template import ChatTemplate, Part, TemplateError
+from pipeline.llm.chat_template import ChatTemplate, TemplateError
 from pipeline.llm.llama_native import Vocabulary
 from pipeline.types import Message
 
@@ -82,27 +82,44 @@ class PromptEncoder:
         return self._tokenize(text.strip(), special=False, continues=True)
 
     def _encode(self, messages: Sequence[Message]) -> EncodedPrompt:
+        """Tokenises the prompt in the stretches that lie between the template's control tokens.
+
+        Only those may be spelled out: what a message says is always plain text, even if it says `<|im_end|>`.
+        """
         try:
             parts = self._template.render(messages)
         except TemplateError as error:
             raise StageError("llm", str(error)) from error
         tokens: list[int] = []
-        space = ""
+        plain = ""
         for part in parts:
-            text = space + part.text
-            space = ""
-            if not part.is_content and text.endswith(" ") and part is not parts[-1]:
-                # Tokenisers join a space to the word behind it, so it goes to the message that follows.
-                text, space = text[:-1], " "
-            tokens += self._encode_part(text, part, tokens)
+            start = None if part.is_content else self._first_control(part.text)
+            if start is None:
+                plain += part.text
+                continue
+            self._add_plain(tokens, plain + part.text[:start])
+            rest = part.text[start:]
+            plain = ""
+            if rest.endswith(" ") and part is not parts[-1]:
+                # Tokenisers join a space to the word behind it.
+                rest, plain = rest[:-1], " "
+            tokens += self._tokenize(rest, special=True, continues=False)
+        self._add_plain(tokens, plain)
         if self._vocabulary.adds_bos and tokens[:1] != [self._vocabulary.bos]:
             tokens.insert(0, self._vocabulary.bos)
-        return EncodedPrompt(tokens, _end(parts))
+        if not tokens:
+            raise StageError("llm", "The model's chat template makes nothing of this conversation.")
+        return EncodedPrompt(tokens, "" if not parts or parts[-1].is_content else parts[-1].text)
 
-    def _encode_part(self, text: str, part: Part, before: list[int]) -> tuple[int, ...]:
-        # Only the template may spell control tokens: what a message says never is one.
-        continues = bool(before) and not self._vocabulary.is_control(before[-1])
-        return self._tokenize(text, special=not part.is_content, continues=continues)
+    def _add_plain(self, tokens: list[int], text: str) -> None:
+        continues = bool(tokens) and not self._vocabulary.is_control(tokens[-1])
+        tokens += self._tokenize(text, special=False, continues=continues)
+
+    def _first_control(self, text: str) -> int | None:
+        """Where a template's text spells its first control token, if it does."""
+        tokens = self._tokenize(text, special=True, continues=False)
+        spellings = {self._vocabulary.text(token) for token in tokens if self._vocabulary.is_control(token)}
+        return min((text.find(spelling) for spelling in spellings if spelling in text), default=None)
 
     def _tokenize_afresh(self, text: str, *, special: bool, continues: bool) -> tuple[int, ...]:
         tokenize = self._vocabulary.tokenize
@@ -126,7 +143,3 @@ def _turns(messages: Sequence[Message]) -> list[list[int]]:
             turns.append([])
         turns[-1].append(index)
     return turns
-
-
-def _end(parts: list[Part]) -> str:
-    return parts[-1].text if parts and not parts[-1].is_content else ""

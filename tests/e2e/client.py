@@ -3,8 +3,9 @@
 import asyncio
 import base64
 import contextlib
+import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,10 @@ class Client:
         self._reader = asyncio.create_task(self._read())
         self._microphone: asyncio.Task[None] | None = None
         self._say: asyncio.Queue[Any] = asyncio.Queue()
-        self.sent_s = 0.0
 
     async def _read(self) -> None:
         while True:
             raw = await self.connection.recv_bytes()
-            import json
-
             event = json.loads(raw)
             check(event)
             async with self._arrived:
@@ -58,11 +56,11 @@ class Client:
                 self._reader.result()
             return self.wire.of_type(kind)
 
-        async with asyncio.timeout(timeout), self._arrived:
-            try:
+        try:
+            async with asyncio.timeout(timeout), self._arrived:
                 await self._arrived.wait_for(lambda: len(seen()) >= count)
-            except TimeoutError:
-                raise AssertionError(f"no {kind} #{count}; came: {self.kinds}") from None
+        except TimeoutError:
+            raise AssertionError(f"no {kind} #{count}; came: {self.kinds}") from None
         return seen()[count - 1]
 
     @property
@@ -73,8 +71,6 @@ class Client:
         return self.times[self.wire.events.index(event)]
 
     async def send(self, **event: Any) -> None:
-        import json
-
         await self.connection.send_raw(json.dumps(event))
 
     async def configure(self, **session: Any) -> None:
@@ -90,14 +86,10 @@ class Client:
         """Sends silence from now on, and whatever is said, frame by frame in real time."""
         self._microphone = asyncio.create_task(self._send_frames())
 
-    def say(self, samples: Any, then: Callable[[], None] = lambda: None) -> None:
+    def say(self, samples: Any) -> None:
         """Queues int16 at 24 kHz for the microphone."""
         for start in range(0, len(samples), FRAME):
             self._say.put_nowait(samples[start : start + FRAME])
-
-    @property
-    def has_said_all(self) -> bool:
-        return self._say.empty()
 
     async def _send_frames(self) -> None:
         due = time.perf_counter()

@@ -225,7 +225,7 @@ class World:
             self._check_delta(sent["delta"])
 
     def _check_delta(self, delta: str) -> None:
-        turn, revision = delta.split("c")[0].removeprefix("r").split(".")
+        turn, revision = delta.split("c", maxsplit=1)[0].removeprefix("r").split(".")
         run = self.runs[RunId(int(turn), int(revision))]
         assert not run.held, "nothing speculative reaches the client before commit (4)"
         assert not run.cancelled, "nothing of an old revision after a cancel (4)"
