@@ -11,7 +11,7 @@ except `close`. An engine that speaks HTTP may return an async iterator where an
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -33,7 +33,9 @@ class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class Engine(Protocol):
     """What the engines of every stage have in common."""
 
-    Options: ClassVar[type[Any]]
+    @property
+    def Options(self) -> type[Any]:  # noqa: N802 - a class of the engine, with the options that models.yaml may set
+        """The struct of the engine's options: a subclass of `EngineOptions`, nested in the engine."""
 
     def warm_up(self) -> None:
         """Does once what would make the first turn slow. Called before the server listens."""
