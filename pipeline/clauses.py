@@ -124,7 +124,13 @@ class ClauseSplitter:
             return "pause"
         if mark not in _SENTENCE_END:
             return "word"
-        return "word" if mark == "." and self._goes_on_after_stop(bare) else "sentence"
+        return "word" if self._goes_on(bare, before[len(bare) :]) else "sentence"
+
+    def _goes_on(self, bare: str, closers: str) -> bool:
+        """Whether the sentence goes on after what `bare` ends with: an abbreviation, or an aside in brackets."""
+        if bare.endswith(".") and self._goes_on_after_stop(bare):
+            return True
+        return ")" in closers and bool(bare.rpartition("(")[0].strip(_OPENERS + " "))
 
     def _goes_on_after_stop(self, text: str) -> bool:
         line = text.rpartition("\n")[2]

@@ -55,11 +55,11 @@ def find_engine(stage: StageName, name: str) -> EngineClass:
     except EngineError:
         raise
     except Exception as error:
+        others = [other for other in engine_names(stage) if other != name]
         raise EngineError(
             f"The {stage} engine `{name}` cannot be imported from the package {package}: "
             f"{type(error).__name__}: {error}.",
-            f"Repair or reinstall {package} and what it needs, or choose another engine: "
-            f"{listed(other for other in engine_names(stage) if other != name)}.",
+            f"Reinstall {package} and what it needs{f', or choose from: {listed(others)}' if others else ''}.",
             option="engine",
         ) from error
     options = getattr(made, "Options", None)

@@ -31,7 +31,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = tmp_path_factory.mktemp("server") / "server.log"
-    command = [str(Path(sys.executable).with_name("parley")), "serve", "--port", str(port), "--config", str(HERE / "models.yaml")]
+    parley = Path(sys.executable).with_name("parley")
+    command = [str(parley), "serve", "--port", str(port), "--config", str(HERE / "models.yaml")]
     command += ["--model", "echo", "--model", "slow"]
     environment = os.environ | {"PYTHONPATH": str(HERE / "engines")}
     with log.open("wb") as output:

@@ -21,7 +21,8 @@ async def test_speaking_over_a_reply_ends_it_and_the_next_turn_works(server: Ser
         late = [e for e in after if e["type"] == "response.output_audio.delta" and e["response_id"] == first]
         assert not late, "no sound follows once the voice was heard"
 
-        await client.wait_for("response.output_audio.delta", len(client.wire.of_type("response.output_audio.delta")) + 3)
+        so_far = len(client.wire.of_type("response.output_audio.delta"))
+        await client.wait_for("response.output_audio.delta", so_far + 3)
         assert client.transcripts()[1] == "what time is it"
         assert client.answers()[0] != client.transcripts()[0]
 

@@ -102,9 +102,7 @@ async def test_text_in_text_out(server: Server) -> None:
         await client.send(type="conversation.item.create", item=item)
         await client.send(type="response.create")
         done = await client.wait_for("response.done")
-        assert done["response"]["output"][0]["content"] == [
-            {"type": "output_text", "text": "You said good morning.  "}
-        ]
+        assert done["response"]["output"][0]["content"] == [{"type": "output_text", "text": "You said good morning.  "}]
         assert "response.output_audio.delta" not in client.kinds
 
 

@@ -1,0 +1,3 @@
+from tests.pipeline.packages import packages
+
+__all__ = ["packages"]
