@@ -1,6 +1,7 @@
 """Tells when Enter is pressed."""
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -12,16 +13,24 @@ def on_enter(pressed: Callable[[], None]) -> Iterator[None]:
 
     On a terminal that can, what is typed is not shown meanwhile: it would spoil what is drawn there.
     """
-    with _unseen():
-        threading.Thread(target=_read, args=(pressed,), name="parley-enter", daemon=True).start()
-        yield
+    # The thread outlives this: a read of the terminal cannot be called off. It must not hold on to the caller.
+    calls = [pressed]
+    try:
+        with _unseen():
+            threading.Thread(target=_read, args=(calls,), name="parley-enter", daemon=True).start()
+            yield
+    finally:
+        calls.clear()
 
 
-def _read(pressed: Callable[[], None]) -> None:
-    # A read of the terminal cannot be called off: the thread is a daemon, and ends with the program.
+def _read(calls: list[Callable[[], None]]) -> None:
+    # It reads past `sys.stdin`, whose lock the thread would take along into the end of the program.
     with contextlib.suppress(ValueError, OSError):
-        while sys.stdin.readline():
-            pressed()
+        keyboard = sys.stdin.fileno()
+        while typed := os.read(keyboard, 1024):
+            for _ in range(typed.count(b"\n")):
+                for call in tuple(calls):
+                    call()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from pipeline.audio import StreamResampler, slices
@@ -97,7 +96,8 @@ def _transcribe_live(stream: TranscriptionStream, microphone: Microphone, stream
             microphone.close()
         began = time.perf_counter()
         view.status("transcribing")
-        stream.feed(np.concatenate([resampler.flush(), np.zeros(_FRAME, np.int16)]))
+        if len(rest := resampler.flush()):
+            stream.feed(rest)
         transcript = stream.finish()
         took = time.perf_counter() - began
         view.hearing("")

@@ -83,8 +83,6 @@ class Playback:
                     block[filled : filled + len(taken)] = taken
                     filled += len(taken)
                     track.pulled += len(taken)
-                if track.queue or not track.finished:
-                    break  # the next item waits for the end of this one
             self._retire()
         return block
 

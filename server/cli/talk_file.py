@@ -213,7 +213,9 @@ class FileTalk:
         if exchange is None:
             return
         reply = exchange.reply
-        note = "" if reply.status == "completed" else f"[{reply.status}: {reply.problem}]"
+        note = "" if reply.text or reply.audio else "(no answer)"
+        if reply.status != "completed":
+            note = f"[{reply.status}: {reply.problem}]"
         self._view.end_reply(note)
 
     def _print_timings(self) -> None:
@@ -238,8 +240,8 @@ class FileTalk:
             ("first audio", reply.first_audio_at),
             ("response.done", reply.done_at),
         ]
-        # Faster than real time, the moment is when the server was sent it; there is no truth to compare with.
-        lines = ["", f"        ms after the end of your speech, {speech_end / WIRE_RATE:.2f} s into the recording"]
+        what = "your speech was sent" if self._fast else "your speech"
+        lines = ["", f"        ms after the end of {what}, {speech_end / WIRE_RATE:.2f} s into the recording"]
         lines += [f"        {name:<15}{1000 * (at - moment):6.0f}" for name, at in rows if at is not None]
         return [*lines, f"        answer         {len(reply.audio) / 2 / WIRE_RATE:6.1f} s of sound", ""]
 

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
-import soxr
 from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
+from tests.speech import say, silence, word_errors
 from tests.wire.sdk import check
 from tests.wire_checker import WireChecker
 
@@ -21,9 +21,15 @@ RATE = 24_000
 FRAME = int(RATE * FRAME_S)
 
 
-def to_wire_rate(samples: Any, rate: int) -> Any:
-    """Returns int16 at `rate` as int16 at 24 kHz."""
-    return soxr.resample(samples, rate, RATE).astype(np.int16)
+def spoken(*texts: str, pause_s: float = 0.3) -> Any:
+    """Returns the texts spoken with a pause between them, int16 at 24 kHz."""
+    parts = [part for text in texts for part in (say(text, RATE), silence(pause_s, RATE))]
+    return np.concatenate(parts[:-1])
+
+
+def understood(question: str, transcript: str) -> bool:
+    """Whether a transcript is right but for a word: PocketSphinx hears a synthesised voice differently by 20 ms."""
+    return word_errors(question, transcript) <= 1
 
 
 class Client:
@@ -83,7 +89,7 @@ class Client:
         await self.send(type="input_audio_buffer.append", audio=audio)
 
     def open_microphone(self) -> None:
-        """Sends silence from now on, and whatever is said, frame by frame in real time."""
+        """Sends the sound of a quiet room from now on, and whatever is said, frame by frame in real time."""
         self._microphone = asyncio.create_task(self._send_frames())
 
     def say(self, samples: Any) -> None:
@@ -93,9 +99,9 @@ class Client:
 
     async def _send_frames(self) -> None:
         due = time.perf_counter()
-        silence = np.zeros(FRAME, np.int16)
+        room = silence(FRAME_S, RATE)
         while True:
-            frame = silence if self._say.empty() else self._say.get_nowait()
+            frame = room if self._say.empty() else self._say.get_nowait()
             await self.append(frame)
             due += FRAME_S
             await asyncio.sleep(max(0.0, due - time.perf_counter()))

@@ -8,9 +8,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.e2e.client import Client, connect
+from tests.e2e.client import Client, connect, spoken, understood
 from tests.e2e.conftest import Server
-from tests.e2e.test_spoken_turn import spoken
+from tests.speech import word_errors
 
 
 async def ask(client: Client, text: str, count: int) -> dict[str, object]:
@@ -44,7 +44,7 @@ async def test_a_stage_that_fails_fails_the_response_and_the_next_turn_works(
 async def test_a_transcriber_that_dies_fails_the_response_and_the_next_turn_works(server: Server) -> None:
     async with connect(server.port, model="echo") as client:
         client.open_microphone()
-        client.say(spoken("what is the capital of france"))
+        client.say(spoken("what is your name"))
         await client.wait_for("input_audio_buffer.speech_started")
         await asyncio.sleep(0.3)
         for pid in decoder_processes(server.pid):
@@ -53,10 +53,10 @@ async def test_a_transcriber_that_dies_fails_the_response_and_the_next_turn_work
         assert done["response"]["status"] == "failed"
         assert done["response"]["status_details"]["error"]["code"] == "transcription_failed"
         assert "conversation.item.input_audio_transcription.failed" in client.kinds
-        client.say(spoken("tell me a joke"))
+        client.say(spoken("who made you"))
         done = await client.wait_for("response.done", 2)
         assert done["response"]["status"] == "completed"
-        assert client.transcripts() == ["tell me a joke"]
+        assert understood("who made you", client.transcripts()[-1])
 
 
 def children(pid: int) -> list[int]:
@@ -81,7 +81,7 @@ async def test_a_client_that_is_killed_in_the_middle_leaves_nothing_behind(serve
     async def die_in_the_middle() -> None:
         async with connect(server.port, model="slow") as client:
             client.open_microphone()
-            client.say(spoken("tell me a joke"))
+            client.say(spoken("who made you"))
             await client.wait_for("response.output_audio.delta", 2)
             client.say(spoken("what time is it"))
             await asyncio.sleep(0.3)
@@ -100,20 +100,21 @@ async def test_a_client_that_is_killed_in_the_middle_leaves_nothing_behind(serve
         raise AssertionError(f"threads, files, processes: {footprint(server.pid)}, before: {before}")
     async with connect(server.port) as client:
         client.open_microphone()
-        client.say(spoken("tell me a joke"))
+        client.say(spoken("who made you"))
         assert (await client.wait_for("response.done"))["response"]["status"] == "completed"
 
 
 async def test_eight_sessions_at_the_same_time_each_get_their_own_answer(server: Server) -> None:
-    questions = ["what time is it", "tell me a joke", "turn on the kitchen lights", "what is the capital of france"]
+    questions = ["what time is it", "what is your name", "who made you", "count to ten"]
 
     async def one(question: str) -> None:
         async with connect(server.port, model="echo") as client:
             client.open_microphone()
             client.say(spoken(question))
             await client.wait_for("response.done", timeout=30)
-            assert client.transcripts() == [question]
-            assert client.answers() == [f"You said {question}.  "]
+            (heard,) = client.transcripts()
+            assert min(questions, key=lambda each: word_errors(each, heard)) == question
+            assert client.answers() == [f"You said {heard}.  "]
 
     await asyncio.gather(*(one(question) for question in questions * 2))
 
