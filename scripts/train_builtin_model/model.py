@@ -1,0 +1,115 @@
+"""A small llama in PyTorch: RMSNorm, rotary positions, SwiGLU, tied embeddings.
+
+The shapes and the order of the rotated pairs are those of llama.cpp's `llama` architecture, so that export
+is a copy: pairs are neighbours (0,1), (2,3) …, as in Meta's code, not halves as in Hugging Face's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a model; every dimension is a multiple of 32, as Q8_0 wants."""
+
+    vocabulary: int = 3072
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+    hidden: int = 704
+    context: int = 2048
+    rope_base: float = 10000.0
+    norm_epsilon: float = 1e-5
+
+
+class Attention(nn.Module):
+    """Causal self-attention with rotary positions."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.q = nn.Linear(shape.width, shape.width, bias=False)
+        self.k = nn.Linear(shape.width, shape.width, bias=False)
+        self.v = nn.Linear(shape.width, shape.width, bias=False)
+        self.o = nn.Linear(shape.width, shape.width, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """[batch, time, width] → the same; `cos` and `sin` are [time, head width / 2]."""
+        batch, time, width = x.shape
+        q, k, v = (layer(x).view(batch, time, self.heads, -1).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.o(mixed.transpose(1, 2).reshape(batch, time, width))
+
+
+class Block(nn.Module):
+    """One layer: attention and SwiGLU, each behind an RMSNorm and added to its input."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
+        self.attention = Attention(shape)
+        self.feed_norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
+        self.gate = nn.Linear(shape.width, shape.hidden, bias=False)
+        self.up = nn.Linear(shape.width, shape.hidden, bias=False)
+        self.down = nn.Linear(shape.hidden, shape.width, bias=False)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """[batch, time, width] → the same."""
+        x = x + self.attention(self.attention_norm(x), cos, sin)
+        y = self.feed_norm(x)
+        return x + self.down(functional.silu(self.gate(y)) * self.up(y))
+
+
+class Llama(nn.Module):
+    """Token ids to the logits of the next token."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = nn.Embedding(shape.vocabulary, shape.width)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
+        cos, sin = rotary_table(shape)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+        self.apply(_initialise)
+        for block in self.blocks:  # keeps the sum over layers at the scale of one (GPT-2, section 2.3)
+            for layer in (block.attention.o, block.down):
+                nn.init.normal_(layer.weight, std=0.02 / (2 * shape.layers) ** 0.5)
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """[batch, time] → the states behind the last norm, [batch, time, width]."""
+        x = self.embedding(ids)
+        cos, sin = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
+        for block in self.blocks:
+            x = block(x, cos, sin)
+        return self.norm(x)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """[batch, time] → logits [batch, time, vocabulary]."""
+        return functional.linear(self.hidden(ids), self.embedding.weight)
+
+
+def rotary_table(shape: Shape) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of every position, [context, head width / 2] each (Su et al. 2021, eq. 15)."""
+    width = shape.width // shape.heads
+    rates = shape.rope_base ** (-torch.arange(0, width, 2).float() / width)
+    angles = torch.outer(torch.arange(shape.context).float(), rates)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turns each pair of neighbours of the last axis by the angle of its position."""
+    even, odd = x[..., 0::2], x[..., 1::2]
+    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).to(x.dtype)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
