@@ -14,8 +14,8 @@ import inspect
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from typing import Generic, TypeVar, cast
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator
+from typing import Any, Generic, TypeVar, cast
 
 from pipeline.errors import StageError, StageTimeoutError
 
@@ -104,7 +104,7 @@ class _Pump(Generic[T]):
         self._cancel = cancel
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[T | StageError | _End] = asyncio.Queue()
-        self._ended = asyncio.Event()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._on_end: Callable[[], None] = lambda: None
 
     def start(self, on_end: Callable[[], None]) -> None:
@@ -128,10 +128,10 @@ class _Pump(Generic[T]):
 
     def _finish(self, last: StageError | _End) -> None:
         self._queue.put_nowait(last)
-        self._ended.set()
+        self._ended.set_result(None)
         self._on_end()
 
-    async def values(self, timeout: float) -> AsyncIterator[T]:
+    async def values(self, timeout: float) -> AsyncGenerator[T, None]:
         while True:
             try:
                 async with asyncio.timeout(timeout):
@@ -144,18 +144,38 @@ class _Pump(Generic[T]):
                 raise value
             yield value
 
-    async def join(self, timeout: float) -> bool:
-        """Waits for the thread to end. Returns whether it has."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._ended.wait()
-        return self._ended.is_set()
+    async def let_go(self, timeout: float) -> None:
+        """Waits for the thread to end, or gives it up."""
+        try:
+            await wait_out((self._ended,), timeout)
+        finally:
+            if not self._ended.done():
+                log.warning("%s: a cancelled call did not stop; its thread is left behind", self._stage)
+                self._on_end()
 
 
 def post(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *args: object) -> None:
     """Calls `call(*args)` on the loop, from any thread. Does nothing when the loop has closed."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(call, *args)
+
+
+async def wait_out(futures: Collection["asyncio.Future[Any]"], timeout: float | None = None) -> None:
+    """Waits until all of them are done, or `timeout` seconds are over.
+
+    For cleaning up: a task that is cancelled meanwhile goes on waiting, and the cancellation counts afterwards.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = None if timeout is None else loop.time() + timeout
+    pending = {future for future in futures if not future.done()}
+    cancelled: asyncio.CancelledError | None = None
+    while pending and (deadline is None or loop.time() < deadline):
+        try:
+            _, pending = await asyncio.wait(pending, timeout=None if deadline is None else deadline - loop.time())
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 JOIN_S = 2.0
@@ -184,8 +204,9 @@ async def iterate(
     give_back = await slots.take() if slots is not None else lambda: None
     if inspect.isasyncgenfunction(make):
         try:
-            async for value in _iterate_async(stage, make(), timeout):
-                yield value
+            async with contextlib.aclosing(_iterate_async(stage, make(), timeout)) as values:
+                async for value in values:
+                    yield value
         finally:
             cancel.cancel()
             give_back()
@@ -193,19 +214,18 @@ async def iterate(
     pump = _Pump(stage, cast(Callable[[], Iterator[T]], make), cancel)
     try:
         pump.start(on_end=give_back)
-        async for value in pump.values(timeout):
-            yield value
+        async with contextlib.aclosing(pump.values(timeout)) as values:
+            async for value in values:
+                yield value
     except StageTimeoutError:
         give_back()
         raise
     finally:
         cancel.cancel()
-        if not await pump.join(JOIN_S):
-            log.warning("%s: a cancelled call did not stop; its thread is left behind", stage)
-            give_back()
+        await pump.let_go(JOIN_S)
 
 
-async def _iterate_async(stage: str, iterator: AsyncIterator[T], timeout: float) -> AsyncIterator[T]:
+async def _iterate_async(stage: str, iterator: AsyncIterator[T], timeout: float) -> AsyncGenerator[T, None]:
     async with contextlib.aclosing(cast(AsyncGenerator[T, None], iterator)) as values:
         while True:
             try:
@@ -220,17 +240,23 @@ async def _iterate_async(stage: str, iterator: AsyncIterator[T], timeout: float)
             yield value
 
 
+LINGER_S = 0.25
+"""How long the thread of a SerialWorker waits for another call before it ends: longer than the pauses between the
+frames of an utterance. Starting a thread makes the event loop wait until the system has run it, on a machine with
+more to do than cores 10 ms and more."""
+
+
 class SerialWorker:
     """Makes the calls on one stream one after the other, off the loop.
 
-    A thread exists only while calls are waiting or running. After `abandon` nothing more is started, and
-    whoever waits is told.
+    A thread exists only while calls are waiting or running, and a moment longer. After `abandon` nothing more is
+    started, and whoever waits is told.
     """
 
     def __init__(self, stage: str) -> None:
         self._stage = stage
         self._loop = asyncio.get_running_loop()
-        self._lock = threading.Lock()
+        self._wake = threading.Condition()
         self._waiting: deque[Callable[[], None]] = deque()
         self._running = False
         self._abandoned = False
@@ -257,9 +283,10 @@ class SerialWorker:
             else:
                 post(self._loop, _fulfil, future, result)
 
-        with self._lock:
+        with self._wake:
             self._waiting.append(work)
             if self._running:
+                self._wake.notify()
                 return future
             self._running = True
         threading.Thread(target=self._run, name=f"parley-{self._stage}", daemon=True).start()
@@ -282,15 +309,17 @@ class SerialWorker:
 
     def abandon(self) -> None:
         """Drops the calls that wait; a running one is left to end by itself."""
-        self._abandoned = True
-        with self._lock:
+        with self._wake:
+            self._abandoned = True
             self._waiting.clear()
+            self._wake.notify()
         for future in list(self._pending):
             _fail(future, StageError(self._stage, f"The {self._stage} stage has been given up."))
 
     def _run(self) -> None:
         while True:
-            with self._lock:
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting or self._abandoned, LINGER_S)
                 if not self._waiting:
                     self._running = False
                     return
@@ -314,7 +343,7 @@ class BatchWorker(Generic[T]):
     """One lasting thread that handles whatever is waiting in one call; nobody waits for a batch to fill."""
 
     def __init__(self, name: str, handle: Callable[[list[T]], None]) -> None:
-        """`handle` is called on the worker's thread with everything that waits, in order, and must not raise."""
+        """`handle` is called on the worker's thread with everything that waits, in order; what it raises is logged."""
         self._handle = handle
         self._wake = threading.Condition()
         self._waiting: list[T] = []
@@ -342,4 +371,7 @@ class BatchWorker(Generic[T]):
                 if self._closed:
                     return
                 batch, self._waiting = self._waiting, []
-            self._handle(batch)
+            try:
+                self._handle(batch)
+            except Exception:  # the thread serves everybody: it outlives any one call
+                log.exception("%s failed", threading.current_thread().name)
