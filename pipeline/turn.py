@@ -79,11 +79,17 @@ async def _write(line: Line, model: LanguageModelStream, request: TurnRequest) -
                     yield TurnText(request.run, text)
                 case Generated():
                     yield TurnFinished(request.run, output)
+                    return
                 case ToolCallDelta():
                     pass  # no tools are offered to the model yet: a call is noise, not speech
+    raise _ended_without_saying_why()
 
 
-_Spoken: TypeAlias = Clause | Generated | StageError
+def _ended_without_saying_why() -> StageError:
+    return StageError("llm", "The language model ended without saying why.")
+
+
+_Spoken: TypeAlias = Clause | Generated | Exception
 
 
 async def _speak(line: Line, model: LanguageModelStream, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
@@ -106,7 +112,7 @@ async def _speak(line: Line, model: LanguageModelStream, request: TurnRequest) -
                         yield TurnAudio(request.run, piece)
                     yield TurnFinished(request.run, generated)
                     return
-                case StageError() as error:
+                case Exception() as error:
                     raise error
     finally:
         reading.cancel()
@@ -133,8 +139,8 @@ async def _read_clauses(
                         return
                     case ToolCallDelta():
                         pass  # as in _write
-        spoken.put_nowait(StageError("llm", "The language model ended without saying why."))
-    except StageError as error:
+        spoken.put_nowait(_ended_without_saying_why())
+    except Exception as error:  # whatever it is: the reader waits for an end
         spoken.put_nowait(error)
 
 

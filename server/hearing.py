@@ -167,7 +167,7 @@ class Hearing:
             cause = question.utterance.fail(error)
             if isinstance(error, StageTimeoutError):
                 self._give_up(ear)
-            raise cause from error
+            raise cause  # noqa: B904 - it is `error`, or what came before it
 
     async def caught_up(self) -> None:
         """Waits while the transcriber is far behind, so that whoever sends faster than it hears has to wait."""

@@ -23,6 +23,7 @@ class Outbound:
     def __init__(self) -> None:
         self._frames: deque[str] = deque()
         self._waiting = 0
+        self._closed = False
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._calm = asyncio.Event()
@@ -30,11 +31,13 @@ class Outbound:
         self._calm.set()
 
     def put(self, frame: str) -> None:
-        """Queues a frame.
+        """Queues a frame, or drops it after `close`.
 
         Raises:
             SlowClient: far too much waits already.
         """
+        if self._closed:
+            return
         if self._waiting > HIGH_WATER:
             raise SlowClient
         self._frames.append(frame)
@@ -59,6 +62,13 @@ class Outbound:
             self._room.set()
         if self._waiting <= FLOOD:
             self._calm.set()
+
+    def close(self) -> None:
+        """Notes that nothing leaves any more: frames are dropped, and nobody waits for them."""
+        self._closed = True
+        self._frames.clear()
+        self._room.set()
+        self._calm.set()
 
     async def room(self) -> None:
         """Waits until more sound may come."""

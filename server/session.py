@@ -12,14 +12,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from pipeline.line import Line
-
 from pipeline.audio import StreamResampler, pcm16_from_bytes
-from pipeline.errors import StageError
+from pipeline.errors import StageError, StageTimeoutError
+from pipeline.line import Line
 from pipeline.stages import LanguageModelStream, Pause
 from pipeline.turn import failure_code, run_turn
 from pipeline.types import LISTENING_RATE, WIRE_RATE, RunId, TurnAudio, TurnFailed, TurnRequest
-from pipeline.workers import CancelToken, SerialWorker
+from pipeline.workers import CancelToken, SerialWorker, wait_out
 from server.hearing import Hearing
 from server.outbound import Outbound, SlowClient
 from server.realtime import commands as do
@@ -159,6 +158,7 @@ class Session:
             async for frame in frames:
                 await self._inbox.put(self._dialect.decode(frame))
                 await self._voice.caught_up()
+                await self._hearing.caught_up()
                 await self.outbound.calm()
         finally:
             self._inbox.put_now(Disconnected())
@@ -173,19 +173,28 @@ class Session:
 
     def _carry_out(self, commands: list[do.Command]) -> None:
         for command in commands:
-            self._dispatch[type(command)](command)
+            try:
+                self._dispatch[type(command)](command)
+            except SlowClient:
+                raise
+            except Exception:
+                log.exception("%s could not be carried out; the session goes on", type(command).__name__)
+                self.outbound.put(self._dialect.encode(_internal_error(None)))
 
     async def _end(self, reading: asyncio.Task[None]) -> None:
         if not self._ended:
             with contextlib.suppress(SlowClient):
-                self._carry_out(self._machine.handle(Disconnected(), 0))
+                self._carry_out(self._handle(Disconnected()))
         self._voice.close()
         self._hearing.close()
         self._endpointing.abandon()
-        for task in (reading, *self._tasks):
+        tasks = (reading, *self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(reading, *self._tasks, return_exceptions=True)
-        self._model.close()
+        try:
+            await wait_out(tasks)
+        finally:
+            self._model.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
@@ -229,19 +238,25 @@ class Session:
 
     def _assess(self, ask: do.AssessPause) -> None:
         sound = self._store.read(max(ask.start, ask.end - PAUSE_SAMPLES), ask.end)
+        cancel = CancelToken()
 
         def assess() -> int:
             audio = StreamResampler(WIRE_RATE, LISTENING_RATE).process(sound)
             pause = Pause(audio, ask.words, ask.silence_ms)
-            return self._line.endpointing.assess(pause, CancelToken())
+            return self._line.endpointing.assess(pause, cancel)
 
         async def report() -> None:
-            answer = self._endpointing.post(assess)
+            worker = self._endpointing
             try:
-                silence_ms = await self._endpointing.result(answer, self._line.timeouts.endpointing)
+                silence_ms = await worker.result(worker.post(assess), self._line.timeouts.endpointing)
                 self._inbox.put_now(PauseAssessed(ask.run, silence_ms))
             except StageError as error:
                 log.error("endpointing: %s; the silence that the client asked for counts", error.problem)
+                if isinstance(error, StageTimeoutError) and worker is self._endpointing:
+                    worker.abandon()
+                    self._endpointing = SerialWorker("endpointing")
+            finally:
+                cancel.cancel()
 
         self._spawn(report())
 
@@ -274,11 +289,11 @@ def _new_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
-def _internal_error(event: Event) -> Error:
+def _internal_error(event: Event | None) -> Error:
     body = ErrorBody(
         type="server_error",
         code="internal_error",
-        message="Parley failed on this event. The session goes on; the server's log has the details.",
+        message="Parley failed. The session goes on; the server's log has the details.",
         event_id=getattr(event, "event_id", None),
     )
     return Error(error=body, event_id=_new_id("event"))

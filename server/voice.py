@@ -26,13 +26,16 @@ Deliver: TypeAlias = Callable[[VoiceVerdict | VoiceFailed], None]
 
 
 class _Ear:
-    """What the worker's thread keeps of one session; only that thread touches it."""
+    """What the worker's thread keeps of one session and epoch; only that thread touches it, but for `dropped`."""
 
     def __init__(self, detector: VoiceActivityDetector, epoch: int, position: int, deliver: Deliver) -> None:
-        self.state = detector.open()
+        self.dropped = False
+        """Set by the session when nobody wants to know any more."""
         self.epoch = epoch
         self.deliver = deliver
         self.loop = asyncio.get_running_loop()
+        self._detector = detector
+        self._state: object | None = None
         self._frame = detector.frame
         self._position = position
         self._resampler = StreamResampler(WIRE_RATE, LISTENING_RATE, quality="low")
@@ -40,11 +43,20 @@ class _Ear:
         self._frames: deque[Samples] = deque()
         self._rest: Samples = np.zeros(0, np.float32)
 
+    @property
+    def state(self) -> object:
+        """The detector's state for this ear, opened when it is first wanted: what goes wrong then is a failed call."""
+        if self._state is None:
+            self._state = self._detector.open()
+        return self._state
+
     def hear(self, samples: Pcm16) -> None:
         """Takes int16 `[n]` at 24 kHz; a long piece is worked through second by second."""
         self._waiting.extend(slices(samples, WIRE_RATE))
 
     def next_frame(self) -> Samples | None:
+        if self.dropped:
+            self.forget()
         while not self._frames and self._waiting:
             heard = to_float(self._resampler.process(self._waiting.popleft()))
             samples = np.concatenate((self._rest, heard))
@@ -128,9 +140,9 @@ class VoiceFeed:
         self._caught_up.set()
 
     def reset(self, epoch: int) -> None:
-        """Makes the detector's state new. What is on its way is still judged, under the old epoch."""
+        """Makes the detector's state new. What is on its way is dropped, or arrives under the old epoch."""
         self._epoch = epoch
-        self._ear = None
+        self._drop_ear()
 
     def hear(self, samples: Pcm16, position: int) -> None:
         """Takes int16 `[n]` at 24 kHz that begins at tick `position`; sound of one epoch has no gaps."""
@@ -148,6 +160,12 @@ class VoiceFeed:
 
     def close(self) -> None:
         self._open = False
+        self._drop_ear()
+
+    def _drop_ear(self) -> None:
+        if self._ear is not None:
+            self._ear.dropped = True
+            self._ear = None
         self._caught_up.set()
 
     def _take(self, verdict: VoiceVerdict | VoiceFailed) -> None:

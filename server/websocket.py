@@ -54,3 +54,5 @@ async def _write(websocket: web.WebSocketResponse, outbound: Outbound) -> None:
             outbound.sent(frame)
     except ConnectionError:
         pass  # the reader sees the end as well, and ends the session
+    finally:
+        outbound.close()

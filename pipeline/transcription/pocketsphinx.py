@@ -227,7 +227,7 @@ class _Host:
             return self._process.wait()
 
 
-class _Stream:
+class PocketSphinxStream:
     """One session's ear. The cepstral mean is what it remembers from one utterance to the next."""
 
     def __init__(self, places: _Places, processes: _Host, language: str) -> None:
@@ -350,9 +350,9 @@ class PocketSphinx:
         self._host = _Host(config)
         self._places = _Places(options.decoders)
 
-    def open(self, language: str | None = None, prompt: str | None = None) -> _Stream:
+    def open(self, language: str | None = None, prompt: str | None = None) -> PocketSphinxStream:
         """Opens a session's stream. Language and prompt change nothing, as the capabilities say."""
-        return _Stream(self._places, self._host, next(iter(self.capabilities.languages)))
+        return PocketSphinxStream(self._places, self._host, next(iter(self.capabilities.languages)))
 
     def warm_up(self) -> None:
         """Decodes half a second of silence, which brings the model's files into memory."""

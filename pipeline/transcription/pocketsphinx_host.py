@@ -5,7 +5,7 @@
 
 The host is a clean interpreter with one thread, so that forking it is safe, on macOS too. A decoder process shares
 the host's memory until it writes to it: it takes 2 ms to make, 23 MB of its own (of 105), and since it is made for one
-utterance, nothing of one speaker reaches the next. Parley hands the host one end of a socket pair with each
+utterance, nothing of one speaker reaches another. Parley hands the host one end of a socket pair with each
 utterance; the other end is Parley's only hold on the decoder process, and when it closes, the process ends. So does
 everything here when Parley dies, however it dies.
 
@@ -40,9 +40,29 @@ RELEASE: Final = b"X"  # the utterance is over: end its process, if it has not e
 
 _HEADER: Final = struct.Struct("<cI")
 
+NICENESS: Final = 5
+"""How far decoding stands back (nice(2)) when there is more to do than cores: a frame of the server's is due within
+milliseconds, and with eight speaking at once decoders kept it waiting for a tenth of a second."""
+
 STEP_BYTES: Final = 320
 """10 ms: one frame of PocketSphinx's front end. Decoding in such steps, whatever the size of the pieces in which
 sound arrives, makes the transcript independent of them."""
+
+MEASURED_BYTES: Final = tuple(STEP_BYTES * steps for steps in (60, 90, 135, 200, 300))
+"""How much of an utterance has been heard when its cepstral mean is measured: from 0.6 s on, and not after 3 s, where
+starting over would take too long (0.11 s for each second)."""
+
+FAR: Final = 1.0
+"""How far the mean in use may be from the one measured, as a root mean square in units of `USUAL_SPREAD`.
+
+Chosen among nine settings of this and `MEASURED_BYTES` on 16 recordings at two levels, each cut by the voice activity
+detector, in one simulation: 18 word errors of 162 (36 with PocketSphinx's own running mean, 18 with the mean of the
+whole utterance known beforehand) at 1.3 times the decoding; 0.3 gave 20 at 2.8 times. The recordings that it was
+chosen on are the ones that it was counted on, so expect less of others."""
+
+USUAL_SPREAD: Final = (9.0, 11.0, 10.7, 9.2, 9.1, 4.8, 5.3, 6.2, 6.8, 6.5, 4.8, 2.3, 3.9)
+"""Standard deviation of the cepstral means of 26 recordings at two levels: three people, two voices of flite and one of
+espeak-ng."""
 
 
 class Reply(msgspec.Struct, array_like=True):
@@ -80,42 +100,117 @@ def _receive(sock: socket.socket, size: int) -> bytes | None:
     return bytes(data)
 
 
-def _serve(decoder: Any, sock: socket.socket) -> None:
+class _Meter:
+    """Measures the cepstral mean of sound: a decoder without a vocabulary, at 3 to 8 ms a second of sound.
+
+    The mean tells the sound of a voice, a room and a microphone from what is said. PocketSphinx subtracts one that it
+    carries along, and that is no good until it has heard a few utterances; the one of the utterance itself is.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        import pocketsphinx
+
+        self._decoder = pocketsphinx.Decoder(pocketsphinx.Config(**{**config, "lm": None, "dict": None}))
+        # It must search for something; with one word it has next to nothing to do.
+        self._decoder.add_word("silence", "SIL", True)
+        self._decoder.add_jsgf_string("silence", "#JSGF V1.0; grammar silence; public <silence> = silence;")
+        self._decoder.activate_search("silence")
+
+    def measure(self, sound: bytes) -> list[float]:
+        """Returns the mean of each cepstral coefficient; not numbers where the sound is digital silence."""
+        self._decoder.start_utt()
+        self._decoder.process_raw(sound, True, True)
+        mean = _numbers(self._decoder.get_cmn())
+        self._decoder.end_utt()
+        return mean
+
+
+def _numbers(mean: str) -> list[float]:
+    return [float(number) for number in mean.split(",")]
+
+
+class _Utterance:
+    """One utterance in a decoder process.
+
+    When enough sound is there to measure its own cepstral mean, and again as it grows, decoding starts over with that
+    mean, unless it is near the one in use: so it is with the first utterance of a session, hardly ever later on. The
+    restarts depend on the sound alone, never on when it came or what was asked.
+    """
+
+    def __init__(self, decoder: Any, meter: _Meter, mean: str) -> None:
+        self._decoder = decoder
+        self._meter = meter
+        self._sound = bytearray()
+        self._decoded = 0
+        self._measurements = iter(MEASURED_BYTES)
+        self._next_measurement = next(self._measurements, None)
+        self._start(mean)
+
+    def hear(self, sound: bytes) -> None:
+        """Decodes what is there in whole steps."""
+        self._sound += sound
+        while self._decoded + STEP_BYTES <= len(self._sound):
+            self._decode(STEP_BYTES)
+            if self._decoded == self._next_measurement:
+                self._next_measurement = next(self._measurements, None)
+                self._reconsider()
+
+    def end(self) -> None:
+        """Decodes the rest."""
+        self._decode(STEP_BYTES)
+        self._decoder.end_utt()
+
+    def reply(self) -> Reply:
+        """Returns what is understood so far."""
+        hypothesis = self._decoder.hyp()
+        text = hypothesis.hypstr if hypothesis is not None else None
+        return Reply(text or "", self._decoder.get_cmn())
+
+    def _start(self, mean: str) -> None:
+        if mean:
+            self._decoder.set_cmn(mean)
+        self._mean = _numbers(self._decoder.get_cmn())
+        self._decoder.start_utt()
+        self._decoded = 0
+
+    def _decode(self, size: int) -> None:
+        step = bytes(self._sound[self._decoded : self._decoded + size])
+        if step:
+            self._decoder.process_raw(step)
+            self._decoded += len(step)
+
+    def _reconsider(self) -> None:
+        mean = self._meter.measure(bytes(self._sound[: self._decoded]))
+        squares = [((new - old) / usual) ** 2 for new, old, usual in zip(mean, self._mean, USUAL_SPREAD, strict=True)]
+        if sum(squares) / len(squares) > FAR**2:  # never so where the mean is not a number
+            self._decoder.end_utt()
+            self._start(",".join(f"{number:.6g}" for number in mean))
+
+
+def _serve(decoder: Any, meter: _Meter, sock: socket.socket) -> None:
     """Decodes one utterance: the life of a decoder process."""
-    pending = bytearray()
+    begin = receive_frame(sock)
+    if begin is None:
+        return
+    utterance = _Utterance(decoder, meter, begin[1].decode())
     while (frame := receive_frame(sock)) is not None:
         kind, payload = frame
-        if kind == BEGIN:
-            if payload:
-                decoder.set_cmn(payload.decode())
-            decoder.start_utt()
-        elif kind == AUDIO:
-            pending += payload
-            whole = len(pending) - len(pending) % STEP_BYTES
-            for start in range(0, whole, STEP_BYTES):
-                decoder.process_raw(bytes(pending[start : start + STEP_BYTES]))
-            del pending[:whole]
-        elif kind == HYPOTHESIS:
-            _reply(decoder, sock)
-        elif kind == FINISH:
-            if pending:
-                decoder.process_raw(bytes(pending))
-            decoder.end_utt()
-            _reply(decoder, sock)
+        if kind == AUDIO:
+            utterance.hear(payload)
+            continue
+        if kind == FINISH:
+            utterance.end()
+        send_frame(sock, REPLY, msgspec.msgpack.encode(utterance.reply()))
+        if kind == FINISH:
             return
-
-
-def _reply(decoder: Any, sock: socket.socket) -> None:
-    hypothesis = decoder.hyp()
-    text = hypothesis.hypstr if hypothesis is not None else ""
-    send_frame(sock, REPLY, msgspec.msgpack.encode(Reply(text or "", decoder.get_cmn())))
 
 
 class _Host:
     """Forks decoder processes and reaps them."""
 
-    def __init__(self, decoder: Any, control: socket.socket) -> None:
+    def __init__(self, decoder: Any, meter: _Meter, control: socket.socket) -> None:
         self._decoder = decoder
+        self._meter = meter
         self._control = control
         self._processes: dict[int, int] = {}
 
@@ -156,7 +251,8 @@ class _Host:
         status = 1
         try:
             self._control.close()  # or Parley would not notice the end of the host
-            _serve(self._decoder, sock)
+            os.nice(NICENESS)
+            _serve(self._decoder, self._meter, sock)
             status = 0
         except OSError:  # Parley has gone while it was told something
             status = 0
@@ -179,14 +275,15 @@ def main() -> None:
     try:
         import pocketsphinx
 
-        decoder = pocketsphinx.Decoder(pocketsphinx.Config(**msgspec.json.decode(sys.argv[2])))
+        config = msgspec.json.decode(sys.argv[2])
+        decoder, meter = pocketsphinx.Decoder(pocketsphinx.Config(**config)), _Meter(config)
     except Exception as error:
         send_frame(control, FAILED, f"{type(error).__name__}: {error}".encode())
         return
     gc.collect()
     gc.freeze()  # a collection in a decoder process would write to, and so copy, what it shares
     send_frame(control, READY)
-    _Host(decoder, control).run()
+    _Host(decoder, meter, control).run()
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ class SpokenReply:
     sent: int = 0
     """Samples at 24 kHz that went to the client."""
     first_sent_ms: int | None = None
-    heard_ms: int | None = None
-    """None: all of it."""
+    heard: int | None = None
+    """Samples at 24 kHz; None: all of it."""
     cut_ms: int | None = None
     """Where the client cut it while it was still being made; see `settle`."""
 
@@ -49,27 +49,24 @@ class SpokenReply:
 
     def interrupt(self, now: int) -> None:
         """Notes that the user began to speak at `now` (ms): the rest may never have been played."""
-        if self.first_sent_ms is None:
-            self.heard_ms = 0
-            return
-        played = now - self.first_sent_ms
-        if played < ticks_to_ms(self.sent) and (self.heard_ms is None or played < self.heard_ms):
-            self.heard_ms = played
+        played = 0 if self.first_sent_ms is None else ms_to_ticks(now - self.first_sent_ms)
+        self.heard = min(played, self.sent if self.heard is None else self.heard)
 
     def text(self) -> str:
         return "".join(span.text for span in self.spans)
 
     def heard_text(self) -> str:
-        return self.text() if self.heard_ms is None else self.text_until(self.heard_ms)
+        return self.text() if self.heard is None else self.text_until(self.heard)
 
-    def text_until(self, ms: int) -> str:
-        """Returns the words that had been said by `ms` of the sound; a clause cut short gives its share in words."""
-        end = ms_to_ticks(ms)
+    def text_until(self, end: int) -> str:
+        """Returns the words that had been said by the sample `end`; a clause cut short gives its share in words."""
         said = []
         for span in self.spans:
+            if span.start >= end:
+                break  # a clause whose sound has not come yet was not heard either
             if span.end <= end:
                 said.append(span.text)
-            elif span.start < end:
+            else:
                 words = span.text.split()
                 share = (end - span.start) / (span.end - span.start)
                 said.append(" ".join(words[: int(len(words) * share)]))
@@ -87,13 +84,15 @@ class SpokenReply:
                 f"Audio content of {ticks_to_ms(self.sent)}ms is already shorter than {ms}ms",
                 "audio_end_ms",
             )
+        # The end in whole milliseconds is the end, although some samples lie behind it.
+        end = self.sent if ms == ticks_to_ms(self.sent) else ms_to_ticks(ms)
         if in_progress:
-            self.cut_ms = self.heard_ms = ms
+            self.cut_ms, self.heard = ms, end
             return
-        text = self.text_until(ms)
-        self.sent = min(self.sent, ms_to_ticks(ms))
+        text = self.text_until(end)
+        self.sent = end
         self.spans = [Span(text, 0, self.sent)] if text else []
-        self.heard_ms = None
+        self.heard = None
 
     def settle(self) -> None:
         """Notes that all of it has been made."""
@@ -183,6 +182,11 @@ class Conversation:
         self._items.insert(place, item)
         return self._items[place - 1].id if place else None
 
+    def before(self, item: ConversationItem) -> str | None:
+        """Returns the id of the item before this one; None when it is the first, or not there any more."""
+        pairs = zip(self._items, self._items[1:], strict=False)
+        return next((previous.id for previous, other in pairs if other is item), None)
+
     def get(self, item_id: str) -> ConversationItem:
         """Returns an item.
 
@@ -206,9 +210,18 @@ class Conversation:
         """Returns what the model is told; `last_words` are words of the user that are no item yet."""
         messages = [Message("system", instructions)] if instructions.strip() else []
         messages += [message for item in self._items if (message := item.message())]
-        if last_words:
-            messages.append(Message("user", last_words))
+        if last_words and last_words.strip():
+            messages.append(Message("user", last_words.strip()))
         return Prompt(tuple(messages))
+
+    def was_understood(self) -> bool:
+        """Whether the user's speech since anything else was said has words; true where there is no such speech."""
+        for item in reversed(self._items):
+            if item.part != "input_audio":
+                return item is self.last
+            if item.message() is not None:
+                return True
+        return self.last is None
 
     def pending(self) -> set[str]:
         """Returns the ids of the items whose words are still being found out."""

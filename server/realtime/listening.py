@@ -36,7 +36,9 @@ HYSTERESIS = 0.15
 """How far below the threshold speech must fall to count as silence; Silero's own `neg_threshold`."""
 
 MAX_BUFFER_MS = 10 * 60_000
-"""Most sound that waits to be committed: what comes after is refused, or ends the turn where one is under way."""
+"""Most sound that waits to be committed: what comes after is refused, or ends the turn where one is under way. With
+a detector that has not judged it yet there may be twice as much, so that no long append is refused for a long turn.
+"""
 
 MIN_COMMIT_MS = 100
 """Less than this is not worth an item; OpenAI's limit."""
@@ -134,7 +136,8 @@ class Listening:
         Raises:
             Refusal: the buffer is full.
         """
-        if self._detection is None and ticks_to_ms(self.buffered + ticks) > MAX_BUFFER_MS:
+        most = MAX_BUFFER_MS if self._detection is None else 2 * MAX_BUFFER_MS
+        if ticks_to_ms(self.buffered + ticks) > most:
             raise Refusal(
                 "input_audio_buffer_full",
                 f"The input audio buffer holds at most {MAX_BUFFER_MS // 60_000} minutes. Commit or clear it.",

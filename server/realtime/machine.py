@@ -141,9 +141,9 @@ class Machine:
     # --- what the user says (listening.Turns) ---
 
     def speech_started(self) -> None:
-        self._conversation.interrupt(self._outbox.now)
         detection = self._session.audio.input.turn_detection
         if detection is not None and detection.interrupt_response:
+            self._conversation.interrupt(self._outbox.now)
             self._responding.interrupt()
 
     def paused(self, utterance: Utterance) -> None:

@@ -100,7 +100,8 @@ class Reply:
     phase: ReplyPhase = ReplyPhase.CREATED
     item: ConversationItem | None = None
     heard_ticks: int = 0
-    _previous: str | None = None
+    _sound: int = 0
+    """Samples at 24 kHz that were sent, whatever the client has cut since."""
     _text: list[str] = field(default_factory=list)
 
     def create(self) -> None:
@@ -127,6 +128,7 @@ class Reply:
         item = self._open_item()
         assert item.spoken is not None
         item.spoken.add_sound(len(samples), self.outbox.now)
+        self._sound += len(samples)
         self.outbox.send(OutputAudioDelta(delta=pcm16_to_bytes(samples), **self._place(item)))
 
     def end(self, outcome: Outcome) -> None:
@@ -154,8 +156,8 @@ class Reply:
         self.phase = ReplyPhase.PLAYING
         self.outbox.send(OutputItemAdded(response_id=self.id, output_index=0, item=item.wire()))
         if self.conversation is not None:
-            self._previous = self.conversation.append(item)
-            self.outbox.send(ItemAdded(previous_item_id=self._previous, item=item.wire()))
+            previous = self.conversation.append(item)
+            self.outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
         item.has_part = True
         self.outbox.send(ContentPartAdded(part=self._part(""), **self._place(item)))
         return item
@@ -172,7 +174,7 @@ class Reply:
         if item.spoken is not None:
             item.spoken.settle()
         if self.conversation is not None:
-            self.outbox.send(ItemDone(previous_item_id=self._previous, item=item.wire()))
+            self.outbox.send(ItemDone(previous_item_id=self.conversation.before(item), item=item.wire()))
         self.outbox.send(OutputItemDone(response_id=self.id, output_index=0, item=item.wire()))
 
     def _part(self, text: str) -> ContentPart:
@@ -185,8 +187,7 @@ class Reply:
         usage = None
         if outcome is not None:
             output = [self.item.wire()] if self.item else []
-            spoken = self.item.spoken.sent if self.item and self.item.spoken else 0
-            usage = response_usage(outcome.generated, self.heard_ticks, spoken)
+            usage = response_usage(outcome.generated, self.heard_ticks, self._sound)
         return ResponseObject(
             id=self.id,
             status=status,

@@ -150,9 +150,7 @@ class Responding:
     def _begin_if_ready(self, reply: Reply) -> None:
         if reply.awaiting:
             return
-        newest = self._conversation.last
-        unheard = newest is not None and newest.part == "input_audio" and newest.message() is None
-        if reply.needs_words and unheard:
+        if reply.needs_words and not self._conversation.was_understood():
             self._end(reply, Outcome("completed"))
             return
         prompt = self._conversation.prompt(reply.config.instructions)

@@ -9,6 +9,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 Milliseconds = Annotated[int, Meta(ge=0)]
+PaddingMs = Annotated[int, Meta(ge=0, le=60_000)]
+"""Milliseconds of sound that are kept while nobody speaks: bounded, because they stay in memory."""
 
 
 class PcmFormat(msgspec.Struct, tag_field="type", tag="audio/pcm", forbid_unknown_fields=True):
@@ -21,7 +23,7 @@ class ServerVad(msgspec.Struct, tag_field="type", tag="server_vad", forbid_unkno
     """Turn detection by voice activity and silence. Defaults are OpenAI's."""
 
     threshold: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.5
-    prefix_padding_ms: Milliseconds = 300
+    prefix_padding_ms: PaddingMs = 300
     silence_duration_ms: Milliseconds = 500
     idle_timeout_ms: None = None
     create_response: bool = True

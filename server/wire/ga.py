@@ -23,6 +23,7 @@ class _Envelope(msgspec.Struct):
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
+_NOT_JSON = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 def decode(frame: str | bytes) -> ClientEvent | Refused:
@@ -36,8 +37,8 @@ def decode(frame: str | bytes) -> ClientEvent | Refused:
         return _decoder.decode(frame)
     except msgspec.ValidationError as error:
         return _invalid(frame, error)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        return _refused("invalid_json", f"The event is not valid JSON: {error}.", None)
+    except _NOT_JSON as error:
+        return _not_json(error)
 
 
 def encode(event: ServerEvent) -> str:
@@ -48,15 +49,22 @@ def encode(event: ServerEvent) -> str:
 def _invalid(frame: str, error: msgspec.ValidationError) -> Refused:
     try:
         envelope = _envelope.decode(frame)
-    except msgspec.DecodeError:
+    except msgspec.ValidationError:
         return _refused("invalid_event", "An event is a JSON object with a `type`.", None)
+    except _NOT_JSON as problem:  # behind what was wrong first
+        return _not_json(problem)
     event_id = envelope.event_id if isinstance(envelope.event_id, str) else None
     if envelope.type is None:
         return _refused("missing_required_parameter", "The event has no `type`.", event_id, "type")
-    if envelope.type not in _names:
+    if not isinstance(envelope.type, str) or envelope.type not in _names:
+        named = f"'{envelope.type[:64]}'" if isinstance(envelope.type, str) else "whose `type` is no string"
         known = ", ".join(sorted(map(str, _names)))
-        return _refused("invalid_value", f"There is no event '{envelope.type}'. There are: {known}.", event_id, "type")
+        return _refused("invalid_value", f"There is no event {named}. There are: {known}.", event_id, "type")
     return Refused(refusal_of(error).body(event_id))
+
+
+def _not_json(error: Exception) -> Refused:
+    return _refused("invalid_json", f"The event is not valid JSON: {error}.", None)
 
 
 def _refused(code: str, message: str, event_id: str | None, param: str | None = None) -> Refused:

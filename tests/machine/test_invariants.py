@@ -60,7 +60,7 @@ class Sessions(RuleBasedStateMachine):
     @rule()
     def client_clears(self) -> None:
         sent = self.world.client(type="input_audio_buffer.clear")
-        assert sent[-1]["type"] == "input_audio_buffer.cleared"
+        assert "input_audio_buffer.cleared" in [event["type"] for event in sent]
         self.world.voiced.clear()
 
     @rule(
@@ -83,7 +83,8 @@ class Sessions(RuleBasedStateMachine):
         active = list(self.world.wire.active)
         sent = self.world.client(type="response.cancel")
         if active:
-            (done,) = [event["response"] for event in sent if event["type"] == "response.done"]
+            # What was said meanwhile is answered right away, so another response may follow.
+            done = next(event["response"] for event in sent if event["type"] == "response.done")
             assert done["status_details"]["reason"] == "client_cancelled"
             assert done["id"] == active[0]
         else:

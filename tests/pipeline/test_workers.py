@@ -386,16 +386,17 @@ async def test_a_slot_is_free_again_when_a_hung_call_is_cancelled(stuck: threadi
 
 
 async def test_calls_run_one_after_the_other_in_order_on_one_thread() -> None:
-    worker, order, threads = SerialWorker("transcription"), [], set()
+    worker, order, threads, all_posted = SerialWorker("transcription"), [], set(), threading.Event()
 
     def call(number: int) -> int:
+        assert all_posted.wait(SOON)
         threads.add(threading.get_ident())
         order.append(number)
-        time.sleep(0.001)
         assert len(parley_threads("transcription")) == 1
         return number * 2
 
     futures = [worker.post(lambda number=number: call(number)) for number in range(20)]
+    all_posted.set()
     assert [await worker.result(future, SOON) for future in futures] == [number * 2 for number in range(20)]
     assert order == list(range(20))
     assert len(threads) == 1

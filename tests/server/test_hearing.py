@@ -1,0 +1,335 @@
+"""A session's hearing: every word of an utterance goes to one stream, in order; what fails, fails alone."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import numpy as np
+import pytest
+
+from pipeline.audio import StreamResampler
+from pipeline.errors import StageError, StageTimeoutError
+from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16
+from pipeline.workers import CancelToken
+from server import hearing as hearing_module
+from server.hearing import Hearing
+from tests.fakes import FakeEars
+from tests.threads import end_of_threads, until
+
+
+def noise(samples: int, seed: int = 0) -> Pcm16:
+    return np.random.default_rng(seed).integers(-20_000, 20_000, samples).astype(np.int16)
+
+
+def sound(samples: int = 4_800, value: int = 0) -> Pcm16:
+    return np.full(samples, value, np.int16)
+
+
+@pytest.fixture
+def ears() -> FakeEars:
+    """Tells the value of the sound that it heard, where it is steady: 100, 200, …"""
+    return FakeEars(hear=lambda heard: f"{len(heard)} of {round(float(np.median([0, 0, *heard])), -2):.0f}")
+
+
+@pytest.fixture
+async def hearing(ears: FakeEars) -> AsyncIterator[Hearing]:
+    hearing = Hearing(ears, timeout=5.0)
+    yield hearing
+    hearing.close()
+    assert ears.open_streams == 0
+    await end_of_threads()
+
+
+@pytest.fixture
+def stuck() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+async def finish(hearing: Hearing, turn: int) -> str:
+    return (await hearing.answer(hearing.finish(turn))).text
+
+
+async def test_all_that_was_fed_is_heard_resampled_without_seams(ears: FakeEars, hearing: Hearing) -> None:
+    heard: list[Pcm16] = []
+    ears.hear = lambda sound: heard.append(sound) or "yes"
+    speech = noise(3 * WIRE_RATE)
+    for start in range(0, len(speech), 777):
+        hearing.feed(1, speech[start : start + 777])
+    assert await finish(hearing, 1) == "yes"
+    resampler = StreamResampler(WIRE_RATE, LISTENING_RATE)
+    whole = np.concatenate([resampler.process(speech), resampler.flush()]).astype(int)
+    assert len(heard[0]) == len(whole) == 3 * LISTENING_RATE
+    assert np.abs(heard[0] - whole).max() <= 2
+
+
+async def test_a_long_sound_is_fed_second_by_second(ears: FakeEars, hearing: Hearing) -> None:
+    """So that a transcriber gives signs of life, and can be given up in between."""
+    hearing.feed(1, sound(5 * WIRE_RATE))
+    await finish(hearing, 1)
+    assert ears.streams[0].calls == ["feed"] * 6 + ["finish"]
+
+
+async def test_calls_have_their_place_in_line(ears: FakeEars, hearing: Hearing) -> None:
+    hearing.feed(1, sound())
+    early = hearing.hypothesis(1)
+    hearing.feed(1, sound(24_000))
+    late = hearing.hypothesis(1)
+    assert int((await hearing.answer(early)).text.split()[0]) < 4_000
+    assert int((await hearing.answer(late)).text.split()[0]) > 10_000
+    hearing.discard(1)
+
+
+async def test_what_is_fed_after_the_end_belongs_to_the_next_utterance(ears: FakeEars, hearing: Hearing) -> None:
+    hearing.feed(1, sound(24_000, 100))
+    first = hearing.finish(1)
+    hearing.feed(2, sound(12_000, 200))
+    second = hearing.finish(2)
+    assert (await hearing.answer(first)).text == "16000 of 100"
+    assert (await hearing.answer(second)).text == "8000 of 200"
+    assert len(ears.streams) == 1, "a stream takes utterances one after the other"
+
+
+async def test_a_discarded_utterance_leaves_nothing_for_the_next(ears: FakeEars, hearing: Hearing) -> None:
+    hearing.feed(1, sound(24_000, 100))
+    hearing.discard(1)
+    hearing.discard(1)
+    hearing.feed(2, sound(12_000, 200))
+    assert await finish(hearing, 2) == "8000 of 200"
+    assert ears.streams[0].calls.count("discard") == 1
+
+
+async def test_an_utterance_without_sound_is_finished_too(ears: FakeEars, hearing: Hearing) -> None:
+    ears.hear = lambda sound: f"{len(sound)}"
+    assert await finish(hearing, 1) == "0"
+
+
+# --- other settings --------------------------------------------------------------------------------------------
+
+
+async def test_new_settings_hold_from_the_next_utterance_on(ears: FakeEars, hearing: Hearing) -> None:
+    """Whoever changes the language in the middle of a sentence does not lose the sentence."""
+    hearing.configure("en", None)
+    hearing.feed(1, sound(12_000, 100))
+    await until(lambda: ears.streams)
+    hearing.configure("de", "Fachwörter")
+    hearing.feed(1, sound(12_000, 100))
+    first = hearing.finish(1)
+    hearing.feed(2, sound(12_000, 200))
+    assert (await hearing.answer(first)).text == "16000 of 100"
+    assert await finish(hearing, 2) == "8000 of 200"
+    assert ears.opened_with == [("en", None), ("de", "Fachwörter")]
+    await until(lambda: ears.streams[0].closed)
+    assert not ears.streams[1].closed
+
+
+async def test_an_idle_stream_is_closed_when_the_settings_change(ears: FakeEars, hearing: Hearing) -> None:
+    hearing.feed(1, sound())
+    await finish(hearing, 1)
+    hearing.configure("de", None)
+    await until(lambda: ears.streams[0].closed)
+
+
+async def test_the_same_settings_again_change_nothing(ears: FakeEars, hearing: Hearing) -> None:
+    for turn in (1, 2):
+        hearing.configure("en", None)
+        hearing.feed(turn, sound())
+        await finish(hearing, turn)
+    assert len(ears.streams) == 1
+
+
+# --- failures --------------------------------------------------------------------------------------------------
+
+
+def fail_once(ears: FakeEars, where: str) -> None:
+    def hook(step: str, cancel: CancelToken) -> None:
+        if step == where:
+            ears.hook = FakeEars.hook
+            raise RuntimeError("no ears")
+
+    ears.hook = hook
+
+
+@pytest.mark.parametrize("where", ["open", "feed", "finish"])
+async def test_a_failure_fails_its_utterance_and_the_next_has_a_new_stream(
+    ears: FakeEars, hearing: Hearing, where: str
+) -> None:
+    fail_once(ears, where)
+    hearing.feed(1, sound(24_000))
+    await asyncio.sleep(0.02)
+    hearing.feed(1, sound(24_000))
+    with pytest.raises(StageError, match="RuntimeError: no ears"):
+        await finish(hearing, 1)
+    hearing.feed(2, sound(12_000, 200))
+    assert await finish(hearing, 2) == "8000 of 200"
+    assert all(stream.closed for stream in ears.streams[:-1])
+    assert "hypothesis" not in ears.streams[-1].calls
+
+
+async def test_a_hypothesis_that_fails_shows_at_the_finish(ears: FakeEars, hearing: Hearing) -> None:
+    fail_once(ears, "hypothesis")
+    hearing.feed(1, sound())
+    with pytest.raises(StageError):
+        await hearing.answer(hearing.hypothesis(1))
+    hearing.feed(1, sound())
+    with pytest.raises(StageError):
+        await finish(hearing, 1)
+
+
+@pytest.mark.parametrize("where", ["feed", "discard"])
+async def test_after_a_failure_nobody_asked_about_the_next_has_a_new_stream(
+    ears: FakeEars, hearing: Hearing, where: str
+) -> None:
+    fail_once(ears, where)
+    hearing.feed(1, sound())
+    hearing.discard(1)
+    await until(lambda: ears.streams and ears.streams[0].closed)
+    hearing.feed(2, sound(12_000, 200))
+    assert await finish(hearing, 2) == "8000 of 200"
+    assert len(ears.streams) == 2
+
+
+@pytest.mark.parametrize("where", ["feed", "hypothesis", "finish"])
+async def test_a_hang_fails_its_utterance_and_the_next_has_a_new_stream(
+    ears: FakeEars, stuck: threading.Event, where: str
+) -> None:
+    hearing = Hearing(ears, timeout=0.1)
+
+    def hang(step: str, cancel: CancelToken) -> None:
+        if step == where:
+            ears.hook = FakeEars.hook
+            stuck.wait(10)
+
+    ears.hook = hang
+    hearing.feed(1, sound())
+    with contextlib.suppress(StageError):
+        await hearing.answer(hearing.hypothesis(1))
+    with pytest.raises(StageTimeoutError):
+        await finish(hearing, 1)
+    assert ears.streams[0].closed
+    hearing.feed(2, sound(12_000, 200))
+    assert await finish(hearing, 2) == "8000 of 200"
+    hearing.close()
+    stuck.set()
+    await end_of_threads()
+
+
+async def test_a_hang_in_an_old_stream_does_not_hold_up_the_new_one(ears: FakeEars, stuck: threading.Event) -> None:
+    hearing = Hearing(ears, timeout=0.3)
+
+    def hang(step: str, cancel: CancelToken) -> None:
+        if step == "finish":
+            ears.hook = FakeEars.hook
+            stuck.wait(10)
+
+    ears.hook = hang
+    hearing.feed(1, sound())
+    first = hearing.finish(1)
+    hearing.configure("de", None)
+    await until(lambda: ears.hook is FakeEars.hook)
+    hearing.feed(2, sound(12_000, 200))
+    assert await finish(hearing, 2) == "8000 of 200"
+    with pytest.raises(StageTimeoutError):
+        await hearing.answer(first)
+    hearing.close()
+    stuck.set()
+    await end_of_threads()
+
+
+async def test_a_slow_transcriber_is_not_taken_for_hung(ears: FakeEars) -> None:
+    hearing = Hearing(ears, timeout=0.15)
+    ears.hook = lambda step, cancel: time.sleep(0.05)
+    for _ in range(8):
+        hearing.feed(1, sound())
+    assert await finish(hearing, 1)
+    hearing.close()
+
+
+# --- ends and bounds -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["feed", "finish", "discard"])
+async def test_closing_ends_what_is_under_way(ears: FakeEars, moment: str) -> None:
+    hearing = Hearing(ears, timeout=5.0)
+    reached = threading.Event()
+
+    def block(step: str, cancel: CancelToken) -> None:
+        if step == moment:
+            released = threading.Event()
+            cancel.on_cancel(released.set)
+            reached.set()
+            assert released.wait(10)
+
+    ears.hook = block
+    hearing.feed(1, sound(3 * WIRE_RATE))
+    if moment == "discard":
+        hearing.discard(1)
+    else:
+        asking = asyncio.create_task(hearing.answer(hearing.finish(1)))
+    await until(reached.is_set)
+    hearing.close()
+    if moment != "discard":
+        with pytest.raises(StageError):
+            async with asyncio.timeout(1):
+                await asking
+    assert ears.open_streams == 0
+    await end_of_threads(within=1)
+
+
+async def test_a_stream_that_is_being_opened_at_the_close_is_closed_as_well(ears: FakeEars) -> None:
+    hearing = Hearing(ears, timeout=5.0)
+    opening, go = threading.Event(), threading.Event()
+
+    def hook(step: str, cancel: CancelToken) -> None:
+        if step == "open":
+            opening.set()
+            assert go.wait(5)
+
+    ears.hook = hook
+    hearing.feed(1, sound())
+    await until(opening.is_set)
+    hearing.close()
+    go.set()
+    await end_of_threads()
+    assert len(ears.streams) == 1
+    assert ears.open_streams == 0
+
+
+async def test_who_sends_faster_than_the_transcriber_hears_has_to_wait(
+    ears: FakeEars, hearing: Hearing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing_module, "_FAR_BEHIND", 2 * WIRE_RATE)
+    go = threading.Event()
+    ears.hook = lambda step, cancel: go.wait(5)
+    hearing.feed(1, sound(2 * WIRE_RATE))
+    async with asyncio.timeout(1):
+        await hearing.caught_up()
+    hearing.feed(1, sound(480))
+    waiting = asyncio.create_task(hearing.caught_up())
+    await asyncio.sleep(0.02)
+    assert not waiting.done()
+    go.set()
+    async with asyncio.timeout(1):
+        await waiting
+        await hearing.caught_up()
+
+
+async def test_nobody_waits_for_a_transcriber_that_hangs(
+    ears: FakeEars, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing_module, "_FAR_BEHIND", 2 * WIRE_RATE)
+    hearing = Hearing(ears, timeout=0.1)
+    ears.hook = lambda step, cancel: stuck.wait(10)
+    hearing.feed(1, sound(3 * WIRE_RATE))
+    async with asyncio.timeout(1):
+        await hearing.caught_up()
+    ears.hook = FakeEars.hook
+    with pytest.raises(StageTimeoutError):
+        await finish(hearing, 1)
+    assert await finish(hearing, 2) is not None
+    hearing.close()
+    stuck.set()
+    await end_of_threads()
