@@ -11,7 +11,7 @@ from pipeline.types import LISTENING_RATE, Pcm16, SpeechRequest
 from pipeline.workers import CancelToken
 
 UNDERSTOOD = (
-    "what time is it",
+    "who made you",
     "turn on the kitchen lights",
     "what is your name",
     "how are you today",

@@ -69,7 +69,7 @@ async def test_the_sound_of_the_answer_has_its_words(server: Server) -> None:
 async def test_the_conversation_goes_on(server: Server) -> None:
     async with connect(server.port) as client:
         client.open_microphone()
-        for count, question in enumerate([QUESTION, "count to ten", "what time is it"], start=1):
+        for count, question in enumerate([QUESTION, "count to ten", "how are you today"], start=1):
             client.say(spoken(question))
             done = await client.wait_for("response.done", count)
             assert done["response"]["status"] == "completed"
@@ -116,7 +116,7 @@ async def test_a_cut_off_question_is_joined_with_its_end(server: Server) -> None
     """A pause shorter than the silence window ends nothing, also when a reply was begun in it."""
     async with connect(server.port, model="echo") as client:
         client.open_microphone()
-        first, second = "what time is it", "what is your name"
+        first, second = "how are you today", "what is your name"
         client.say(spoken(first, second, pause_s=0.3))
         await client.wait_for("response.done")
         assert len(client.wire.of_type("response.created")) == 1

@@ -94,7 +94,7 @@ def test_understands_speech(engine: PocketSphinx) -> None:
 
 def test_a_transcript_counts_its_words(engine: PocketSphinx, listen: Listen) -> None:
     stream = listen()
-    stream.feed(utterance("what time is it"))
+    stream.feed(utterance("who made you"))
     transcript = stream.finish()
     assert transcript.tokens == len(transcript.text.split()) > 0
     assert transcript.language == "en"
@@ -174,13 +174,13 @@ def test_a_discarded_utterance_leaves_nothing_behind(engine: PocketSphinx, liste
 
 def test_sessions_decode_at_the_same_time(engine: PocketSphinx, listen: Listen) -> None:
     first, second = listen(), listen()
-    sounds = utterance("what time is it"), utterance("what is your name")
+    sounds = utterance("who made you"), utterance("what is your name")
     for start in range(0, max(map(len, sounds)), 1600):
         first.feed(sounds[0][start : start + 1600])
         second.feed(sounds[1][start : start + 1600])
     first.hypothesis(), second.hypothesis()
     assert len(decoders(engine)) == 2
-    assert word_errors("what time is it", first.finish().text) <= 1
+    assert word_errors("who made you", first.finish().text) <= 1
     assert word_errors("what is your name", second.finish().text) <= 1
 
 
@@ -199,13 +199,13 @@ def test_an_utterance_waits_for_a_free_decoder(engine: PocketSphinx, listen: Lis
     for stream in busy:
         begin(stream)
     heard: list[str] = []
-    waiting = threading.Thread(target=lambda: heard.append(transcribe(engine, utterance("what time is it"))))
+    waiting = threading.Thread(target=lambda: heard.append(transcribe(engine, utterance("who made you"))))
     waiting.start()
     waiting.join(0.3)
     assert waiting.is_alive()
     busy[0].discard()
     waiting.join(PATIENCE_S)
-    assert word_errors("what time is it", heard[0]) <= 1
+    assert word_errors("who made you", heard[0]) <= 1
     busy[1].close()
 
 
@@ -278,8 +278,8 @@ def test_a_killed_decoder_fails_its_utterance_and_not_the_next(engine: PocketSph
         getattr(stream, call)()
     assert caught.value.stage == "transcription"
     assert eventually(lambda: not decoders(engine))  # not even as a zombie
-    stream.feed(utterance("what time is it"))
-    assert word_errors("what time is it", stream.finish().text) <= 1
+    stream.feed(utterance("who made you"))
+    assert word_errors("who made you", stream.finish().text) <= 1
 
 
 def test_a_killed_host_is_started_again() -> None:
@@ -287,7 +287,7 @@ def test_a_killed_host_is_started_again() -> None:
     first = engine._host.pid
     os.kill(first, signal.SIGKILL)
     assert eventually(lambda: not lives(first))
-    assert word_errors("what time is it", transcribe(engine, utterance("what time is it"))) <= 1
+    assert word_errors("who made you", transcribe(engine, utterance("who made you"))) <= 1
     assert engine._host.pid != first
     assert first not in processes(os.getpid())
     engine.close()
@@ -295,15 +295,15 @@ def test_a_killed_host_is_started_again() -> None:
 
 def test_an_utterance_under_way_outlives_the_host_and_others_follow_it() -> None:
     engine = PocketSphinx(PocketSphinx.Options(decoders=2))
-    stream, sound = engine.open(), utterance("what time is it")
+    stream, sound = engine.open(), utterance("who made you")
     stream.feed(sound[:8000])
     stream.hypothesis()
     host = engine._host.pid
     os.kill(host, signal.SIGKILL)
     assert eventually(lambda: not lives(host))
-    assert word_errors("what time is it", transcribe(engine, sound)) <= 1
+    assert word_errors("who made you", transcribe(engine, sound)) <= 1
     stream.feed(sound[8000:])
-    assert word_errors("what time is it", stream.finish().text) <= 1
+    assert word_errors("who made you", stream.finish().text) <= 1
     engine.close()
 
 

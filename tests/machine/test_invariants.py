@@ -100,7 +100,7 @@ class Sessions(RuleBasedStateMachine):
             "audio": {"input": {"turn_detection": detection}},
         }
         sent = self.world.client(type="session.update", session=session)
-        assert sent[-1]["type"] == "session.updated"
+        assert sent[0]["type"] == "session.updated"  # what waited for the user's silence may follow
         if was_manual != (detection is None):
             self.world.voiced.clear()  # what waits changes hands: from the detector to the client or back
 
