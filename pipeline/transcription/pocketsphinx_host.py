@@ -55,10 +55,10 @@ starting over would take too long (0.11 s for each second)."""
 FAR: Final = 0.3
 """How far the mean in use may be from the one measured, as a root mean square in units of `USUAL_SPREAD`.
 
-Chosen with `MEASURED_BYTES` among fifteen settings on 16 whole recordings, each as the first of a session: 5 word errors
-of 81 (18 with PocketSphinx's own running mean, 4 with the mean of the whole utterance known beforehand) at about twice
-the decoding; 1.0 gave 8 to 10 at 1.5 times. The recordings that it was chosen on are the ones that it was counted on,
-so expect less of others."""
+Chosen with `MEASURED_BYTES` among fifteen settings on 16 whole recordings, each as the first of a session: 5 word
+errors of 81 (18 with PocketSphinx's own running mean, 4 with the mean of the whole utterance known beforehand) at about
+twice the decoding; 1.0 gave 8 to 10 at 1.5 times. The recordings that it was chosen on are the ones that it was counted
+on, so expect less of others."""
 
 USUAL_SPREAD: Final = (9.0, 11.0, 10.7, 9.2, 9.1, 4.8, 5.3, 6.2, 6.8, 6.5, 4.8, 2.3, 3.9)
 """Standard deviation of the cepstral means of 26 recordings at two levels: three people, two voices of flite and one of
