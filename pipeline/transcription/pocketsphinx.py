@@ -321,7 +321,7 @@ class PocketSphinx:
         decoders: Annotated[
             int,
             msgspec.Meta(ge=1, le=1024, description="Utterances decoded at the same time, 23 MB each; others wait."),
-        ] = 8
+        ] = 16
         fwdflat: Annotated[
             bool, msgspec.Meta(description="A second pass when an utterance ends: +70 ms, hardly more accurate.")
         ] = False
