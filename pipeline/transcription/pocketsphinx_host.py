@@ -40,7 +40,7 @@ RELEASE: Final = b"X"  # the utterance is over: end its process, if it has not e
 
 _HEADER: Final = struct.Struct("<cI")
 
-NICENESS: Final = 5
+NICENESS: Final = 10
 """How far decoding stands back (nice(2)) when there is more to do than cores: a frame of the server's is due within
 milliseconds, and with eight speaking at once decoders kept it waiting for a tenth of a second."""
 
