@@ -6,7 +6,8 @@ to one session lives in a stream that `open()` returns.
 
 Engines are written as plain blocking code. The pipeline calls them on threads of its own (workers.py), so an
 engine needs no asyncio and no locks for its streams; methods of one stream are never called at the same time,
-except `close`. An engine that speaks HTTP may return an async iterator where an iterator is asked for.
+except `close`. An engine that speaks HTTP may write a method that is to return an iterator as an async generator
+(`async def` with `yield`): that runs on the event loop.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence

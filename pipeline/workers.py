@@ -357,11 +357,15 @@ class BatchWorker(Generic[T]):
             self._waiting.append(item)
             self._wake.notify()
 
-    def close(self) -> None:
-        """Ends the thread after the call under way."""
+    def abandon(self) -> None:
+        """Lets the thread end after the call under way, should that ever end."""
         with self._wake:
             self._closed = True
             self._wake.notify()
+
+    def close(self) -> None:
+        """Ends the thread after the call under way, and waits for that."""
+        self.abandon()
         self._thread.join(JOIN_S)
 
     def _run(self) -> None:

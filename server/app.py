@@ -25,7 +25,7 @@ class Server:
     def __init__(self, config: Config, lines: Mapping[str, Line]) -> None:
         self._config = config
         self._lines = lines
-        self._hubs = {id(line.vad): VoiceHub(line.vad) for line in lines.values()}
+        self._hubs = {id(line.vad): VoiceHub(line.vad, line.timeouts.vad) for line in lines.values()}
         self._sessions: set[asyncio.Task[None]] = set()
 
     def app(self) -> web.Application:

@@ -22,6 +22,9 @@ _ROUNDS = 32
 _FAR_BEHIND = 10 * WIRE_RATE
 """Sound that may wait for the detector before its sender has to: ten seconds."""
 
+_IN_FLIGHT = WIRE_RATE // 5
+"""Sound that is on its way even when all is well: a frame, and what the resampler holds back; 200 ms are ample."""
+
 Deliver: TypeAlias = Callable[[VoiceVerdict | VoiceFailed], None]
 
 
@@ -76,26 +79,13 @@ class _Ear:
         self._frames.clear()
 
 
-class VoiceHub:
-    """One voice activity detector, shared by every session that listens through it."""
+class _Judge:
+    """The detector's thread, and whose frames are before it."""
 
     def __init__(self, detector: VoiceActivityDetector) -> None:
         self._detector = detector
-        self._worker: BatchWorker[tuple[_Ear, Pcm16]] = BatchWorker("vad", self._work)
         self._behind: dict[_Ear, None] = {}
-
-    def open(self, deliver: Deliver) -> "VoiceFeed":
-        """Returns the feed of one session; `deliver` is called on the running loop with each verdict, in order."""
-        return VoiceFeed(self, deliver)
-
-    def close(self) -> None:
-        self._worker.close()
-
-    def new_ear(self, epoch: int, position: int, deliver: Deliver) -> _Ear:
-        return _Ear(self._detector, epoch, position, deliver)
-
-    def submit(self, ear: _Ear, samples: Pcm16) -> None:
-        self._worker.submit((ear, samples))
+        self.worker: BatchWorker[tuple[_Ear, Pcm16]] = BatchWorker("vad", self._work)
 
     def _work(self, batch: list[tuple[_Ear, Pcm16]]) -> None:
         for ear, samples in batch:
@@ -108,7 +98,7 @@ class VoiceHub:
                 return
             self._judge(frames)
         for ear in self._behind:
-            self.submit(ear, np.zeros(0, np.int16))
+            self.worker.submit((ear, np.zeros(0, np.int16)))
 
     def _judge(self, frames: list[tuple[_Ear, Samples]]) -> None:
         try:
@@ -125,6 +115,45 @@ class VoiceHub:
             post(ear.loop, ear.deliver, ear.verdict(probability))
 
 
+class VoiceHub:
+    """One voice activity detector, shared by every session that listens through it."""
+
+    def __init__(self, detector: VoiceActivityDetector, timeout: float) -> None:
+        """`timeout` is how many seconds the detector may take for a frame before its thread is given up."""
+        self.timeout = timeout
+        self._detector = detector
+        self._judge = _Judge(detector)
+        self._feeds: set[VoiceFeed] = set()
+
+    def open(self, deliver: Deliver) -> "VoiceFeed":
+        """Returns the feed of one session; `deliver` is called on the running loop with each verdict, in order."""
+        feed = VoiceFeed(self, deliver)
+        self._feeds.add(feed)
+        return feed
+
+    def leave(self, feed: "VoiceFeed") -> None:
+        """Notes that a session listens no more."""
+        self._feeds.discard(feed)
+
+    def close(self) -> None:
+        self._judge.worker.close()
+
+    def new_ear(self, epoch: int, position: int, deliver: Deliver) -> _Ear:
+        return _Ear(self._detector, epoch, position, deliver)
+
+    def submit(self, ear: _Ear, samples: Pcm16) -> None:
+        self._judge.worker.submit((ear, samples))
+
+    def give_up(self) -> None:
+        """Leaves a detector that hangs behind, thread and all; every session starts over with another thread."""
+        problem = f"The vad stage gave no sign of life for {self.timeout:g} s (`timeout` of its block in models.yaml)."
+        log.error("vad: %s", problem)
+        self._judge.worker.abandon()
+        self._judge = _Judge(self._detector)
+        for feed in list(self._feeds):
+            feed.fail(problem)
+
+
 class VoiceFeed:
     """One session's way into the detector."""
 
@@ -138,6 +167,7 @@ class VoiceFeed:
         self._judged = 0
         self._caught_up = asyncio.Event()
         self._caught_up.set()
+        self._watch: asyncio.TimerHandle | None = None
 
     def reset(self, epoch: int) -> None:
         """Makes the detector's state new. What is on its way is dropped, or arrives under the old epoch."""
@@ -153,14 +183,39 @@ class VoiceFeed:
         if self._heard - self._judged > _FAR_BEHIND:
             self._caught_up.clear()
         self._hub.submit(self._ear, samples)
+        if self._watch is None:
+            self._look_later()
 
     async def caught_up(self) -> None:
         """Waits while the detector is far behind, so that whoever sends faster than it hears has to wait."""
         await self._caught_up.wait()
 
+    def fail(self, problem: str) -> None:
+        """Starts over with the sound that comes now, and tells the session."""
+        if self._ear is not None:
+            self._drop_ear()
+            self._deliver(VoiceFailed(self._epoch, problem))
+
     def close(self) -> None:
         self._open = False
         self._drop_ear()
+        self._hub.leave(self)
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _look_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(self._hub.timeout, self._look, self._ear, self._judged)
+
+    def _look(self, ear: _Ear | None, judged: int) -> None:
+        """Looks whether the detector has moved on by a frame since the last look, where it had one to judge."""
+        self._watch = None
+        if ear is None or ear is not self._ear:
+            return
+        if self._heard - judged > _IN_FLIGHT and self._judged == judged:
+            self._hub.give_up()
+        elif self._heard - self._judged > _IN_FLIGHT:
+            self._look_later()
 
     def _drop_ear(self) -> None:
         if self._ear is not None:

@@ -26,6 +26,9 @@ from server.realtime.outbox import Outbox
 from server.realtime.refusal import Refusal
 from server.realtime.reply import Outcome, Reply, ReplyConfig, ReplyPhase
 
+MAX_RESPONSES = 16
+"""Most responses of one session under way: those out of band each take a thread, and a sequence of the model."""
+
 
 @dataclass(slots=True)
 class Held:
@@ -59,13 +62,18 @@ class Responding:
         """Creates a response; it begins when all that was said so far is known in words.
 
         Raises:
-            Refusal: one is active in the default conversation already.
+            Refusal: one is active in the default conversation already, or there are too many.
         """
         if in_conversation and (active := self.active) is not None:
             raise Refusal(
                 "conversation_already_has_active_response",
                 f"Conversation already has an active response in progress: {active.id}. "
                 "Wait until the response is finished before creating a new one.",
+            )
+        if len(self._replies) >= MAX_RESPONSES:
+            raise Refusal(
+                "too_many_responses",
+                f"{MAX_RESPONSES} responses are under way in this session. Wait until one of them is finished.",
             )
         reply = Reply(
             outbox=self._outbox,
@@ -132,6 +140,8 @@ class Responding:
                 "Cancellation failed: no active response found",
                 None if response_id is None else "response_id",
             )
+        if reply.conversation is not None:
+            reply.conversation.interrupt(self._outbox.now)  # whoever cancels stops listening, too
         self._stop(reply, Outcome("cancelled", reason="client_cancelled"))
 
     def interrupt(self) -> None:

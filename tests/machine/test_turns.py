@@ -14,6 +14,7 @@ from pipeline.types import RunId, TurnAudio, TurnClause
 from server.realtime import commands as do
 from server.realtime.inbox import VoiceFailed
 from server.realtime.machine import Machine
+from server.realtime.responding import MAX_RESPONSES
 from server.realtime.session_config import Profile
 from server.wire import ga
 from tests.machine.world import FRAME, PROFILE, SimulatedRun, World
@@ -672,6 +673,30 @@ def test_a_response_while_one_is_active_is_refused_in_so_many_words() -> None:
     assert error["event_id"] == "mine"
     assert "Conversation already has an active response in progress" in error["message"]
     assert answered(world)["status"] == "completed"
+
+
+def test_there_is_a_most_of_responses_at_a_time() -> None:
+    world = World()
+    write(world, "hello")
+    for _ in range(MAX_RESPONSES):
+        sent = world.client(type="response.create", response={"conversation": "none"})
+        assert sent[0]["type"] == "response.created"
+    assert error_of(world.client(type="response.create"))["code"] == "too_many_responses"
+    world.step_run(next(iter(world.runs.values())), "finish")
+    assert world.client(type="response.create")[0]["type"] == "response.created"
+
+
+def test_after_a_cancel_the_model_is_told_only_what_can_have_been_heard() -> None:
+    world = configured(detection(interrupt_response=False))
+    say(world, "tell me a joke")
+    first = running(world)
+    sing(world, first, "One two three. ", 3_000)
+    sing(world, first, "Four five six.", 3_000)
+    world.now += 3_000
+    world.client(type="response.cancel")
+    write(world, "go on")
+    world.client(type="response.create")
+    assert ("assistant", "One two three.") in told(running(world))
 
 
 def test_an_out_of_band_response_may_run_beside_it() -> None:

@@ -249,6 +249,7 @@ async def test_closing_leaves_no_task(kind: str) -> None:
 @pytest.mark.parametrize("times", [1, 2, 3])
 async def test_a_cancelled_reader_waits_for_the_thread_however_often_it_is_cancelled(times: int) -> None:
     """A run is cancelled by barge-in, and again when its session ends."""
+    await end_of_threads("llm")  # of the test before: the next wait is for ours
     cancel, ended = CancelToken(), threading.Event()
     reading = asyncio.create_task(
         read_all(iterate("llm", lambda: endless(cancel, ended), cancel, timeout=SOON))  # never ends by itself

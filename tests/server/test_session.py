@@ -47,7 +47,7 @@ class Client:
 
     def __init__(self, line: Line) -> None:
         self.line = line
-        self.hub = VoiceHub(line.vad)
+        self.hub = VoiceHub(line.vad, 10.0)
         self.session = Session(line, self.hub, PROFILE, ga, "fake")
         self.wire = WireChecker()
         self.reads = asyncio.Event()
@@ -407,7 +407,7 @@ async def test_a_hundred_sessions_leave_no_memory_of_themselves() -> None:
     import weakref
 
     line = fake_line()
-    hub = VoiceHub(line.vad)
+    hub = VoiceHub(line.vad, 10.0)
     gone: list[weakref.ref[Session]] = []
     for _ in range(100):
         session = Session(line, hub, PROFILE, ga, "fake")

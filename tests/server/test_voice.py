@@ -14,7 +14,7 @@ from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16, Samples
 from pipeline.workers import CancelToken
 from server.realtime.inbox import VoiceFailed, VoiceVerdict
 from server.voice import VoiceFeed, VoiceHub
-from tests.fakes import FakeDetector
+from tests.fakes import FakeDetector, no_hook
 from tests.threads import parley_threads, until
 
 FRAME = 768
@@ -64,7 +64,7 @@ def detector() -> FakeDetector:
 
 @pytest.fixture
 def hub(detector: FakeDetector) -> Iterator[VoiceHub]:
-    hub = VoiceHub(detector)
+    hub = VoiceHub(detector, 10.0)
     yield hub
     if isinstance(detector.hook, Blocker):
         detector.hook.go.set()
@@ -82,7 +82,7 @@ async def test_verdicts_come_in_order_and_without_gaps_whatever_the_pieces(hub: 
     assert all(verdict.end - verdict.start == FRAME and verdict.epoch == 0 for verdict in session.verdicts)
 
 
-async def test_verdicts_equal_judging_frame_by_frame(hub: VoiceHub, detector: FakeDetector) -> None:
+async def test_verdicts_equal_judging_frame_by_frame() -> None:
     speech = np.random.default_rng(3).integers(-9_000, 9_000, 5 * WIRE_RATE).astype(np.int16)
     speech[::2] //= 50
 
@@ -94,7 +94,8 @@ async def test_verdicts_equal_judging_frame_by_frame(hub: VoiceHub, detector: Fa
         def judge(frame: Samples) -> float:
             return float(np.abs(frame).mean())
 
-    hub._detector = detector = Loudness()
+    detector = Loudness()
+    hub = VoiceHub(detector, 10.0)
     sessions = [Session(hub) for _ in range(3)]
     for start in range(0, len(speech), 480):
         for session in sessions:
@@ -106,6 +107,7 @@ async def test_verdicts_equal_judging_frame_by_frame(hub: VoiceHub, detector: Fa
     for session in sessions:
         # What the resampler's dither does to a frame's mean loudness is far below this.
         assert [v.probability for v in session.verdicts] == pytest.approx(expected, abs=1e-5)
+    hub.close()
 
 
 async def test_frames_of_several_sessions_are_judged_in_one_call(hub: VoiceHub, detector: FakeDetector) -> None:
@@ -283,3 +285,38 @@ async def test_nobody_waits_for_a_detector_that_failed(hub: VoiceHub, detector: 
     session.hear(sound(LONG))
     async with asyncio.timeout(2):
         await session.feed.caught_up()
+
+
+# --- when the detector hangs -----------------------------------------------------------------------------------
+
+
+async def test_a_detector_that_hangs_is_given_up_for_everybody_and_hears_again(detector: FakeDetector) -> None:
+    hub = VoiceHub(detector, 0.05)
+    detector.hook = blocker = Blocker()
+    sessions = [Session(hub), Session(hub)]
+    for session in sessions:
+        session.hear(sound(20 * FRAME))
+    await until(lambda: all(session.said for session in sessions))
+    for session in sessions:
+        (failed,) = session.said
+        assert isinstance(failed, VoiceFailed)
+        assert "timeout" in failed.problem
+    detector.hook = no_hook
+    for session in sessions:
+        session.feed.reset(1)
+        session.hear(sound(20 * FRAME))
+    await until(lambda: all(len(session.verdicts) >= 18 for session in sessions))
+    assert sessions[0].verdicts[0].start == 20 * FRAME
+    blocker.go.set()
+    hub.close()
+
+
+async def test_a_detector_with_nothing_to_judge_is_not_taken_for_hung(detector: FakeDetector) -> None:
+    hub = VoiceHub(detector, 0.02)
+    session = Session(hub)
+    for _ in range(5):
+        session.hear(sound(2 * FRAME))
+        await asyncio.sleep(0.03)
+    assert session.verdicts
+    assert len(session.verdicts) == len(session.said)
+    hub.close()
