@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from server.realtime.responding import MAX_RESPONSES
 from tests.machine.world import FRAME, SimulatedRun, World
 
 TURN_DETECTIONS: list[Any] = [
@@ -70,11 +71,14 @@ class Sessions(RuleBasedStateMachine):
     )
     def client_asks_for_a_response(self, where: str, modality: str, limit: Any) -> None:
         busy = where == "auto" and bool(self.world.wire.active)
+        under_way = sum(response.done is None for response in self.world.wire.responses.values())
         response = {"conversation": where, "output_modalities": [modality], "max_output_tokens": limit}
         sent = self.world.client(type="response.create", event_id="ask", response=response)
         if busy:
             assert sent[0]["error"]["code"] == "conversation_already_has_active_response"
             assert sent[0]["error"]["event_id"] == "ask"
+        elif under_way == MAX_RESPONSES:
+            assert sent[0]["error"]["code"] == "too_many_responses"
         else:
             assert sent[0]["type"] == "response.created"
 
