@@ -2,3 +2,9 @@
 
 Nothing in here knows of a network server or of a protocol; see docs/architecture.md.
 """
+
+import os
+
+# onnxruntime (1.31, official wheels) reports its use over the network unless this is set before it is imported, and
+# `disable_telemetry_events()` comes too late. Nothing leaves the machine.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -4,6 +4,7 @@ ParleyError
 ├── ConfigError      models.yaml says something that cannot be done; stops the start
 ├── EngineError      an engine cannot be loaded with these options; stops the start
 └── StageError       a stage failed in a turn; ends that turn, never the session
+    ├── PromptTooLongError what must be in the prompt does not fit
     └── StageTimeoutError  a stage gave no sign of life within its time limit
 """
 
@@ -44,6 +45,10 @@ class StageError(ParleyError):
         super().__init__(problem)
         self.stage = stage
         self.problem = problem
+
+
+class PromptTooLongError(StageError):
+    """What has to be in the prompt does not fit into the model's context."""
 
 
 class StageTimeoutError(StageError):

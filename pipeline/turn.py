@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from pipeline.audio import StreamResampler, slices
 from pipeline.clauses import ClauseSplitter
-from pipeline.errors import StageError, StageTimeoutError
+from pipeline.errors import PromptTooLongError, StageError, StageTimeoutError
 from pipeline.line import Line
 from pipeline.stages import LanguageModelStream
 from pipeline.types import (
@@ -43,7 +43,9 @@ MAX_CHUNK = WIRE_RATE // 5
 
 
 def failure_code(error: StageError) -> str:
-    """Returns the code under which clients see a stage's failure, such as `tts_timeout`."""
+    """Returns the code under which clients see a stage's failure: `tts_timeout`, say, or OpenAI's own for a prompt."""
+    if isinstance(error, PromptTooLongError):
+        return "context_length_exceeded"
     return f"{error.stage}_{'timeout' if isinstance(error, StageTimeoutError) else 'failed'}"
 
 

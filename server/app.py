@@ -53,6 +53,12 @@ class Server:
             return _error(
                 426, "upgrade_required", "This is a WebSocket endpoint: connect with ws://, not http://.", None
             )
+        for name in ("intent", "call_id"):
+            if name in request.query:
+                problem = (
+                    f"`?{name}=` asks for what this version of Parley does not have: it serves voice sessions only."
+                )
+                return _error(400, "unsupported_parameter", problem, name)
         asked = request.query.get("model")
         offered = [part.strip() for part in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
         try:

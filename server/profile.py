@@ -1,5 +1,7 @@
 """What a loaded pipeline is and can do, in the terms of the session machine."""
 
+from collections.abc import Mapping
+
 from pipeline.config import Config
 from pipeline.line import Line
 from server.realtime.session_config import Profile
@@ -21,3 +23,19 @@ def profile_of(line: Line, config: Config) -> Profile:
         transcriber_prompt=line.transcription.capabilities.prompt,
         speculation=line.config.speculation and line.transcription.capabilities.streaming,
     )
+
+
+def check_voices(lines: Mapping[str, Line], config: Config) -> None:
+    """Checks that every voice that `voices` leads to is one of a loaded pipeline.
+
+    Raises:
+        ConfigError: none has it.
+    """
+    known = {voice for line in lines.values() for voice in line.tts.capabilities.voices}
+    for name, voice in config.voices.items():
+        if voice not in known:
+            raise config.document.error(
+                ("voices", name),
+                f"No pipeline that is loaded has the voice `{voice}`.",
+                "Name another, or leave it out: the pipeline's own then speaks.",
+            )

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from pipeline.errors import StageError
 from pipeline.line import Line, Timeouts
 from pipeline.stages import LanguageModelCapabilities, Pause, SynthesizerCapabilities, TranscriberCapabilities
 from pipeline.types import (
@@ -189,7 +190,8 @@ class FakeEarsStream:
         self._cancel.cancel()
 
     def _step(self, name: str) -> None:
-        assert not self.closed, f"{name} of a stream that was closed"
+        if self.closed:  # by another thread, between the worker's looking and its calling
+            raise StageError("transcription", f"{name} of a stream that was closed")
         self.calls.append(name)
         self._ears.hook(name, self._cancel)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pipeline.errors import StageError
+from pipeline.errors import PromptTooLongError, StageError
 from pipeline.llm.chat_template import ChatTemplate, TemplateError
 from pipeline.llm.llama_native import Vocabulary
 from pipeline.types import Message
@@ -40,7 +40,7 @@ class PromptEncoder:
         just enough: the prompts of the next turns then begin alike, and what is computed of them can be kept.
 
         Raises:
-            StageError: what has to stay is too long.
+            PromptTooLongError: what has to stay is too long.
         """
         whole = self._encode(messages)
         room = self._context - min(reply, self._context // 4)
@@ -53,7 +53,7 @@ class PromptEncoder:
         most = self._context - min(LEAST_REPLY, self._context // 4)
         if len(shorter.tokens) <= most:
             return shorter
-        raise StageError(
+        raise PromptTooLongError(
             "llm",
             f"The instructions and the newest message together have {len(shorter.tokens)} tokens, "
             f"but no more than {most} fit into the model's context (`context` of the llm in models.yaml).",

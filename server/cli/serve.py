@@ -3,8 +3,10 @@
 import argparse
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ from pipeline.config import Config, find_config, load_config
 from pipeline.errors import ParleyError
 from pipeline.line import Line, LoadFinished, LoadStarted, LoadStep, load_lines
 from server.app import Server
+from server.profile import check_voices
 
 NAME = "serve"
 HELP = "load the models and answer on this machine"
@@ -28,7 +31,9 @@ SHUTDOWN_S = 3.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8765, help="port to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=_port, default=8765, metavar="PORT", help="port to listen on (default: %(default)s)"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="models.yaml to use (default: ./models.yaml)")
     parser.add_argument(
         "--model",
@@ -47,46 +52,64 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(file)
     names = list(dict.fromkeys([config.default, *map(config.resolve, args.model)]))
     _say(f"Loading {', '.join(names)} from {file}")
-    lines = load_lines(config, names, _report)
+    with _bind(args.host, args.port) as listener:  # before the loading: a taken port is known at once
+        lines = load_lines(config, names, _report)
+        try:
+            check_voices(lines, config)
+            return asyncio.run(_serve(listener, args.host, config, lines))
+        finally:
+            for line in lines.values():
+                line.close()
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"'{text}' is no port: it is a number from 0 (any free one) to 65535")
+    return int(text)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Returns a socket bound to the address, not listening yet.
+
+    Raises:
+        ParleyError: the address cannot be had.
+    """
     try:
-        return asyncio.run(_serve(args.host, args.port, config, lines))
-    finally:
-        for line in lines.values():
-            line.close()
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        mend = "Is another Parley running? Choose another port with --port." if taken else "Choose another --host."
+        raise ParleyError(f"Cannot listen on {host}:{port}: {error.strerror or error}. {mend}") from error
+    return listener
 
 
-async def _serve(host: str, port: int, config: Config, lines: Mapping[str, Line]) -> int:
+async def _serve(listener: socket.socket, host: str, config: Config, lines: Mapping[str, Line]) -> int:
+    stopped = _stop_signal()
     server = Server(config, lines)
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
-        await _listen(runner, host, port)
-        _greet(host, port, lines)
-        await _until_stopped()
+        await web.SockSite(runner, listener).start()
+        _greet(host, listener.getsockname()[1], lines)
+        await stopped.wait()
+        _say("Stopping.")
     finally:
         await runner.cleanup()
         server.close()
     return 0
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        raise ParleyError(
-            f"Cannot listen on {host}:{port}: {error.strerror}. "
-            "Is another Parley running? Choose another port with --port."
-        ) from error
-
-
-async def _until_stopped() -> None:
+def _stop_signal() -> asyncio.Event:
+    """Returns what Ctrl-C and SIGTERM set from now on."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(signum, stopped.set)
-    await stopped.wait()
-    _say("Stopping.")
+    return stopped
 
 
 def _greet(host: str, port: int, lines: Mapping[str, Line]) -> None:

@@ -35,7 +35,7 @@ def _text(part: ContentPart, allowed: PartKind, role: str, index: int) -> str:
     if part.type != allowed:
         raise Refusal(
             "invalid_value",
-            f"A {role} message takes content of type '{allowed}', not '{part.type}'.",
+            f"A message of role '{role}' takes content of type '{allowed}', not '{part.type}'.",
             f"{where}.type",
         )
     if part.text is UNSET:

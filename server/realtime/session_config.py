@@ -163,6 +163,20 @@ def speaks(asked: str, known: str) -> bool:
     return known == asked or known.startswith(f"{asked}-") or asked.startswith(f"{known}-")
 
 
+_NOT_YET: tuple[tuple[str, str], ...] = (
+    (r"tools|tool_choice", "Tools are not there yet in this version of Parley"),
+    (r"turn_detection\.type", "Turn detection is 'server_vad' or null in this version of Parley"),
+    (r"idle_timeout_ms", "An idle timeout is not there yet in this version of Parley"),
+    (r"format\.(type|rate)", "This version of Parley speaks audio/pcm at 24000 Hz only"),
+    (r"noise_reduction", "Noise reduction is not there yet in this version of Parley: it is null"),
+    (r"tracing|prompt|include", "This is not there yet in this version of Parley: it is null"),
+    (r"truncation", "Truncation is 'auto' in this version of Parley"),
+    (r"image_url|detail", "Images are not there yet in this version of Parley"),
+    (r"item\.type", "Items are of type 'message' in this version of Parley"),
+    (r"response\.input", "A response's own input is not there yet in this version of Parley"),
+)
+"""Fields, by the end of their path, of which the protocol has more than Parley does so far, and what to say then."""
+
 _AT = re.compile(r"^(?P<problem>.*?)(?: - at `\$(?:\.?)(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
@@ -181,4 +195,7 @@ def refusal_of(error: msgspec.ValidationError, root: str = "") -> Refusal:
     elif problem.startswith("Expected `") and ", got" in problem:
         code = "invalid_type"
     param = ".".join(parts)
+    for field, hint in _NOT_YET:
+        if re.search(rf"(^|\.)({field})$", param):
+            problem = f"{problem}. {hint}"
     return Refusal(code, f"Invalid '{param}': {problem}." if param else f"{problem}.", param or None)
