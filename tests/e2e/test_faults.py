@@ -157,6 +157,7 @@ async def test_a_client_that_cannot_be_served_is_told_why(server: Server) -> Non
             assert answer.status == 426
         for url, headers, status in [
             (f"{base}?model=nothing", {}, 404),
+            (f"{base}?intent=transcription", {}, 400),
             (base, {"OpenAI-Beta": "realtime=v1"}, 400),
             (base, {"Origin": "https://elsewhere.example"}, 403),
         ]:

@@ -1,0 +1,44 @@
+"""`parley serve`: what is wrong is said before it listens, and before anything heavy is loaded where that can be."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from server.cli import main
+
+CONFIG = """
+default: mini
+models:
+  mini:
+    vad: {engine: silero}
+    transcription: {engine: pocketsphinx}
+    llm: {engine: llama-cpp, model: builtin}
+    tts: {engine: espeak-ng, voice: en-us}
+voices: {alloy: nope}
+"""
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "http"])
+def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--port", port])
+    assert ended.value.code == 2
+    assert "port" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_known_before_anything_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        assert main(["serve", "--port", str(other.getsockname()[1])]) != 0
+    said = capsys.readouterr()
+    assert "Is another Parley running?" in said.err
+    assert "to load" not in said.out
+
+
+def test_a_voice_that_leads_nowhere_stops_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = tmp_path / "models.yaml"
+    models.write_text(CONFIG)
+    assert main(["serve", "--port", "0", "--config", str(models)]) == 2
+    assert "voices.alloy" in capsys.readouterr().err
