@@ -224,6 +224,16 @@ def test_closing_ends_the_wait_for_a_decoder(engine: PocketSphinx, listen: Liste
     assert transcribe(engine, silence(0.1)) == ""  # no place was lost
 
 
+def stop(process: int) -> None:
+    """Stops a process and waits until it has stopped: the signal alone may come after its next answer."""
+    os.kill(process, signal.SIGSTOP)
+    stat = Path(f"/proc/{process}/stat")
+    if stat.exists():
+        assert eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+    else:
+        time.sleep(0.2)
+
+
 def in_thread(call: Callable[[], object]) -> Callable[[], BaseException | None]:
     """Starts a call and gives it time to block. Returns what waits for its end and returns what it raised."""
     raised: list[BaseException | None] = []
@@ -250,7 +260,7 @@ def test_closing_from_another_thread_ends_a_blocked_call(engine: PocketSphinx, l
     stream = listen()
     begin(stream)
     (process,) = decoders(engine)
-    os.kill(process, signal.SIGSTOP)  # a decoder that hangs
+    stop(process)  # a decoder that hangs
     problem = in_thread(stream.hypothesis)
     stream.close()
     stream.close()
@@ -262,7 +272,7 @@ def test_closing_from_another_thread_ends_a_blocked_feed(engine: PocketSphinx, l
     stream = listen()
     begin(stream)
     (process,) = decoders(engine)
-    os.kill(process, signal.SIGSTOP)
+    stop(process)
     problem = in_thread(lambda: stream.feed(np.zeros(16_000 * 120, np.int16)))  # more than any pipe holds
     stream.close()
     assert isinstance(problem(), StageError)
@@ -312,7 +322,7 @@ def test_closing_ends_a_blocked_call_though_the_host_is_dead() -> None:
     stream = engine.open()
     begin(stream)
     (process,) = decoders(engine)
-    os.kill(process, signal.SIGSTOP)
+    stop(process)
     os.kill(engine._host.pid, signal.SIGKILL)
     problem = in_thread(stream.hypothesis)
     stream.close()
