@@ -322,8 +322,10 @@ def test_closing_ends_a_blocked_call_though_the_host_is_dead() -> None:
     stream = engine.open()
     begin(stream)
     (process,) = decoders(engine)
-    stop(process)
-    os.kill(engine._host.pid, signal.SIGKILL)
+    host = engine._host.pid
+    os.kill(host, signal.SIGKILL)
+    assert eventually(lambda: not lives(host))
+    stop(process)  # after the host's end, which may make the system continue what was stopped
     problem = in_thread(stream.hypothesis)
     stream.close()
     assert isinstance(problem(), StageError)
