@@ -1,6 +1,7 @@
 """What goes wrong ends a turn, never the session, and leaves nothing behind."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -60,8 +61,11 @@ async def test_a_transcriber_that_dies_fails_the_response_and_the_next_turn_work
 
 
 def children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task")
-    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def decoder_processes(pid: int) -> list[int]:
