@@ -39,12 +39,17 @@ class StageError(ParleyError):
     Args:
         stage: the stage's key in models.yaml, such as `tts`.
         problem: what went wrong, a sentence for the client.
+        code: what a remote service called its error, such as `rate_limit_exceeded`; clients see it in place of
+            `<stage>_failed`.
+        kind: the type of error that goes with it, such as `insufficient_quota`.
     """
 
-    def __init__(self, stage: str, problem: str) -> None:
+    def __init__(self, stage: str, problem: str, *, code: str | None = None, kind: str = "server_error") -> None:
         super().__init__(problem)
         self.stage = stage
         self.problem = problem
+        self.code = code
+        self.kind = kind
 
 
 class PromptTooLongError(StageError):

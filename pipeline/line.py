@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from pipeline.config import Config, PipelineConfig, StageConfig
+from pipeline.device import device_of
 from pipeline.errors import ConfigError, EngineError
 from pipeline.registry import STAGES, StageName
 from pipeline.stages import EndOfTurnDetector, LanguageModel, Synthesizer, Transcriber, VoiceActivityDetector
@@ -48,6 +49,8 @@ class LoadFinished:
     engine: str
     load_s: float
     warm_up_s: float
+    device: str
+    """Where it computes: "cpu" or "cuda"; for a service, its address."""
 
 
 LoadStep: TypeAlias = LoadStarted | LoadFinished
@@ -156,7 +159,7 @@ class _Loader:
         self._loaded.append((stage, block, shared))
         self._guarded(pipeline, stage, engine.warm_up)
         warm = time.perf_counter()
-        self._report(LoadFinished(pipeline.name, stage, block.engine, loaded - began, warm - loaded))
+        self._report(LoadFinished(pipeline.name, stage, block.engine, loaded - began, warm - loaded, device_of(engine)))
         return shared
 
     def _guarded(self, pipeline: PipelineConfig, stage: StageName, step: Callable[[], Any]) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from pipeline.device import check_device
 from pipeline.errors import EngineError
 
 StageName: TypeAlias = Literal["vad", "endpointing", "transcription", "llm", "tts"]
@@ -24,16 +25,22 @@ STAGES: Final[tuple[StageName, ...]] = ("vad", "endpointing", "transcription", "
 
 @dataclass(frozen=True, slots=True)
 class EngineClass:
-    """An engine that has been imported, not yet loaded.
-
-    `make(options)` loads it: it may take long, and raises `EngineError` when it cannot.
-    """
+    """An engine that has been imported, not yet loaded. `made` is its class."""
 
     stage: StageName
     name: str
     package: str
-    make: Callable[[Any], Any]
+    made: Callable[[Any], Any]
     options: type[msgspec.Struct]
+
+    def make(self, options: Any) -> Any:
+        """Loads the engine, which may take long.
+
+        Raises:
+            EngineError: it cannot be loaded.
+        """
+        check_device(self.name, self.made, options)
+        return self.made(options)
 
 
 def engine_names(stage: StageName) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ except `close`. An engine that speaks HTTP may write a method that is to return 
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -26,13 +26,28 @@ from pipeline.types import (
 )
 from pipeline.workers import CancelToken
 
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+"""What models.yaml may say of where an engine computes."""
+
 
 class EngineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of every engine's options. Fields are keys in models.yaml; describe each with `msgspec.Meta`."""
 
+    device: Annotated[
+        Device,
+        msgspec.Meta(
+            description="Where it computes: `auto` takes CUDA where it works, `cuda` works or does not start."
+        ),
+    ] = "auto"
+
 
 class Engine(Protocol):
-    """What the engines of every stage have in common."""
+    """What the engines of every stage have in common.
+
+    An engine that can compute on a GPU says so in a class attribute `devices = ("cpu", "cuda")` and heeds
+    `options.device`; `cuda` is refused for one that does not (see device.py). After loading, its attribute
+    `device` says where it computes, such as "cuda (NVIDIA H200)"; without the attribute that is the CPU.
+    """
 
     @property
     def Options(self) -> type[Any]:  # noqa: N802 - a class of the engine, with the options that models.yaml may set
@@ -76,19 +91,28 @@ class VoiceActivityDetector(Engine, Protocol):
 class Pause:
     """A pause in the user's speech, and what is known when it begins.
 
-    `audio` is the utterance so far, int16 `[n]` at 16 kHz; `silence_ms` is the silence the client asked for.
+    `audio` is the newest of the utterance so far, 8 s at most, int16 `[n]` at 16 kHz, up to 64 ms into the silence.
+    `transcript` is empty for a detector that does not read words. `most_ms` is the silence after which the turn is
+    over whatever was said.
     """
 
     audio: Pcm16
     transcript: str
-    silence_ms: int
+    most_ms: int
 
 
 class EndOfTurnDetector(Engine, Protocol):
-    """Tells how long a pause must last before the turn is over."""
+    """Tells how long a pause must last before the turn is over. Asked where turn detection is `semantic_vad`."""
+
+    reads: frozenset[Literal["sound", "words"]]
+    """What it looks at besides the silence. With nothing a pipeline offers no `semantic_vad`; with `words` it is asked
+    when the words are known, else at once.
+    """
 
     def assess(self, pause: Pause, cancel: CancelToken) -> int:
-        """Returns the milliseconds of silence, from its first quiet frame, after which the turn is over."""
+        """Returns the milliseconds of silence, from its first quiet frame, after which the turn is over: `most_ms`
+        where the user is likely to go on, less where they have finished.
+        """
 
 
 # --- transcription --------------------------------------------------------------------------------------------
@@ -96,11 +120,19 @@ class EndOfTurnDetector(Engine, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TranscriberCapabilities:
-    """`languages` are BCP 47 tags; `streaming` means that `hypothesis` costs next to nothing at any time."""
+    """`languages` are BCP 47 tags.
+
+    `streaming` means that a reply may be started on a hypothesis: `hypothesis` costs no more than `finish`.
+    `partial_s` is after how many seconds of new sound another hypothesis is worth its cost, so that words can be
+    shown while they are spoken; None: never. `log_probabilities` and `word_times` say what transcripts may carry;
+    `prompt`, whether `open` takes one.
+    """
 
     languages: frozenset[str]
     streaming: bool = False
+    partial_s: float | None = None
     log_probabilities: bool = False
+    word_times: bool = False
     prompt: bool = False
 
 
@@ -137,8 +169,16 @@ class Transcriber(Engine, Protocol):
 
     capabilities: TranscriberCapabilities
 
-    def open(self, language: str | None = None, prompt: str | None = None) -> TranscriptionStream:
-        """Opens a session's stream. Cheap: heavy things are borrowed when an utterance begins."""
+    def open(
+        self, language: str | None = None, prompt: str | None = None, word_times: bool = False
+    ) -> TranscriptionStream:
+        """Opens a session's stream. Cheap: heavy things are borrowed when an utterance begins.
+
+        Args:
+            language: what is spoken, a BCP 47 tag; None: the engine's own setting, or whatever it recognises.
+            prompt: words that are likely to come, or text that came before.
+            word_times: whether segments are to carry their words with times; asked only of engines that can.
+        """
 
 
 # --- language model -------------------------------------------------------------------------------------------
@@ -146,12 +186,17 @@ class Transcriber(Engine, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LanguageModelCapabilities:
-    """`context` is the most tokens that prompt and reply may have together."""
+    """`context` is the most tokens that prompt and reply may have together; None: whoever runs the model knows.
 
-    context: int
+    `tools`: it can be given tools. `forced_calls`: `required` and named tool choices are certain to be met.
+    `vision`: it can be given images. `reasoning`: it can think before it replies.
+    """
+
+    context: int | None
     tools: bool = False
-    grammar: bool = False
+    forced_calls: bool = False
     vision: bool = False
+    reasoning: bool = False
 
 
 class LanguageModelStream(Protocol):

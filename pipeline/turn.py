@@ -43,7 +43,11 @@ MAX_CHUNK = WIRE_RATE // 5
 
 
 def failure_code(error: StageError) -> str:
-    """Returns the code under which clients see a stage's failure: `tts_timeout`, say, or OpenAI's own for a prompt."""
+    """Returns the code under which clients see a stage's failure: `tts_timeout`, say, OpenAI's own for a prompt, or
+    what a remote service called it.
+    """
+    if error.code is not None:
+        return error.code
     if isinstance(error, PromptTooLongError):
         return "context_length_exceeded"
     return f"{error.stage}_{'timeout' if isinstance(error, StageTimeoutError) else 'failed'}"
@@ -60,7 +64,7 @@ async def run_turn(line: Line, model: LanguageModelStream, request: TurnRequest)
             async for event in parts:
                 yield event
     except StageError as error:
-        yield TurnFailed(request.run, failure_code(error), error.problem)
+        yield TurnFailed(request.run, failure_code(error), error.problem, error.kind)
     except Exception as error:  # a fault of Parley's own must not leave the client waiting either
         log.exception("turn %s failed", request.run)
         yield TurnFailed(request.run, "internal_error", f"{type(error).__name__}: {error}")

@@ -37,16 +37,53 @@ class RunId:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """One word of a transcript: when it was said, in seconds from the utterance's first sample, and how sure the
+    engine is of it (natural logarithm of the probability; None: it does not say).
+    """
+
+    text: str
+    start: float
+    end: float
+    log_probability: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a transcript, in seconds from the utterance's first sample.
+
+    `log_probability` is the mean over its tokens; `words` is empty unless word times were asked for.
+    """
+
+    text: str
+    start: float
+    end: float
+    log_probability: float | None = None
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogProbability:
+    """A token of a transcript as text, and the natural logarithm of its probability."""
+
+    text: str
+    log_probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """What a transcriber understood of an utterance.
 
     `text` is empty when nothing was understood. `tokens` counts what the engine's decoder produced (words,
-    where the engine has no tokens). `language` is a BCP 47 tag where the engine knows it.
+    where the engine has no tokens). `language` is a BCP 47 tag where the engine knows it. `segments` are in order
+    and empty where the engine has none; so is `token_log_probabilities`.
     """
 
     text: str
     tokens: int = 0
     language: str | None = None
+    segments: tuple[Segment, ...] = ()
+    token_log_probabilities: tuple[TokenLogProbability, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +96,64 @@ class Tool:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a prompt, as text."""
+class ToolCall:
+    """A call that the model made. `arguments` is a JSON object as text; `id` joins it with its result."""
 
-    role: Literal["system", "user", "assistant"]
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a prompt, as text.
+
+    `calls` are what an assistant's message called, after its text (which may be empty). A message of role `tool`
+    is the result of one call: `text` is what came back, `call_id` says of which.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     text: str
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """All that the language model is told: instructions first, then the conversation, oldest first."""
+    """All that the language model is told: instructions first, then the conversation, oldest first; and the tools
+    that it may call.
+    """
 
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTool:
+    """A tool choice: this function must be called."""
+
+    name: str
+
+
+ToolChoice: TypeAlias = Literal["auto", "none", "required"] | NamedTool
+"""Whether the model may call a tool, must not, must call one, or must call this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """One reply to make.
 
-    `max_tokens` of None means as many as the engine's own limit allows. `temperature` of None means the
-    engine's own.
+    `max_tokens` of None means as many as the engine's own limit allows; None for `temperature` and `thinking`
+    (reasoning before the reply, by models that can) means what the engine is set to. `tool_choice` says how the
+    prompt's tools are to be used; with `parallel_tool_calls` false there is one call at most.
     """
 
     prompt: Prompt
     max_tokens: int | None = None
     temperature: float | None = None
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool = True
+    thinking: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +165,16 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """A piece of one tool call. `name` is whole and comes with the first piece; `arguments` is JSON in parts."""
+    """A piece of one tool call.
+
+    `index` counts the calls of a reply from 0. `name` is whole and comes with the first piece (empty later);
+    `arguments` is JSON in parts. `id` is the engine's own for the call, where it has one.
+    """
 
     index: int
     name: str
     arguments: str
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +267,16 @@ class TurnFinished:
 
 @dataclass(frozen=True, slots=True)
 class TurnFailed:
-    """A stage failed and the run has ended. `code` is `<stage>_failed` or `<stage>_timeout`."""
+    """A stage failed and the run has ended.
+
+    `code` is `<stage>_failed` or `<stage>_timeout`, or what a remote service called its error; `kind` is the
+    protocol's type of error.
+    """
 
     run: RunId
     code: str
     problem: str
+    kind: str = "server_error"
 
 
 TurnEvent: TypeAlias = TurnText | TurnClause | TurnAudio | TurnFinished | TurnFailed

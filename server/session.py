@@ -51,6 +51,9 @@ HELD_SAMPLES = 10 * WIRE_RATE
 PAUSE_SAMPLES = 8 * WIRE_RATE
 """Most sound that the end-of-turn detector is given: eight seconds, what smart-turn looks at."""
 
+FALLBACK_SILENCE_MS = 500
+"""The silence that ends a turn when the end-of-turn detector fails: OpenAI's default for silence alone."""
+
 SESSION_S = 60 * 60
 """What `expires_at` says, counted from the connection: OpenAI's hour. Parley ends no session for its age."""
 
@@ -232,7 +235,7 @@ class Session:
                 self._inbox.put_now(Transcribed(ask.turn, await self._hearing.answer(question)))
             except StageError as error:
                 log.error("transcription: %s", error.problem)
-                self._inbox.put_now(TranscriptionFault(ask.turn, failure_code(error), error.problem))
+                self._inbox.put_now(TranscriptionFault(ask.turn, failure_code(error), error.problem, error.kind))
 
         self._spawn(report())
 
@@ -242,7 +245,7 @@ class Session:
 
         def assess() -> int:
             audio = StreamResampler(WIRE_RATE, LISTENING_RATE).process(sound)
-            pause = Pause(audio, ask.words, ask.silence_ms)
+            pause = Pause(audio, ask.words, ask.most_ms)
             return self._line.endpointing.assess(pause, cancel)
 
         async def report() -> None:
@@ -251,7 +254,8 @@ class Session:
                 silence_ms = await worker.result(worker.post(assess), self._line.timeouts.endpointing)
                 self._inbox.put_now(PauseAssessed(ask.run, silence_ms))
             except StageError as error:
-                log.error("endpointing: %s; the silence that the client asked for counts", error.problem)
+                log.error("endpointing: %s; a silence of %d ms ends the turn", error.problem, FALLBACK_SILENCE_MS)
+                self._inbox.put_now(PauseAssessed(ask.run, FALLBACK_SILENCE_MS))
                 if isinstance(error, StageTimeoutError) and worker is self._endpointing:
                     worker.abandon()
                     self._endpointing = SerialWorker("endpointing")

@@ -6,7 +6,7 @@ Every engine has a `hook`, called on the engine's thread before each step with a
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -224,16 +224,22 @@ class FakeDetector(Engine):
 
 @dataclass
 class FakePauseJudge(Engine):
-    """Says how much silence ends a turn: what the client asked for, or `silence_ms`."""
+    """Says how much silence ends a turn: the most that the client allows, or `silence_ms`."""
 
     silence_ms: int | None = None
+    reads: frozenset[Literal["sound", "words"]] = frozenset()
     hook: Hook = no_hook
     pauses: list[Pause] = field(default_factory=list)
 
     def assess(self, pause: Pause, cancel: CancelToken) -> int:
         self.pauses.append(pause)
         self.hook("assess", cancel)
-        return pause.silence_ms if self.silence_ms is None else self.silence_ms
+        return pause.most_ms if self.silence_ms is None else self.silence_ms
+
+
+def pause_judge(**settings: Any) -> FakePauseJudge:
+    """Returns one that listens, so that sessions begin with `semantic_vad`; it ends turns after 500 ms."""
+    return FakePauseJudge(**{"silence_ms": 500, "reads": frozenset({"sound"}), **settings})
 
 
 def fake_line(

@@ -100,6 +100,7 @@ class LlamaCpp:
         except EngineError:
             self._model.close()
             raise
+        self._context = context
         self.capabilities = LanguageModelCapabilities(context=context)
         # Guards the vocabulary, which sessions use on their own threads: it is gone once the engine is closed.
         self._encoding = threading.Lock()
@@ -180,7 +181,7 @@ class LlamaCpp:
             min_p=options.min_p,
             seed=secrets.randbits(32) if options.seed is None else options.seed,
         )
-        limit = min(limit, self.capabilities.context - len(prompt.tokens))
+        limit = min(limit, self._context - len(prompt.tokens))
         return Job(owner, prompt.tokens, limit, sampling), prompt
 
 

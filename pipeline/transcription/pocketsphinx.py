@@ -359,8 +359,10 @@ class PocketSphinx:
         self._host = _Host(config)
         self._places = _Places(options.decoders)
 
-    def open(self, language: str | None = None, prompt: str | None = None) -> PocketSphinxStream:
-        """Opens a session's stream. Language and prompt change nothing, as the capabilities say."""
+    def open(
+        self, language: str | None = None, prompt: str | None = None, word_times: bool = False
+    ) -> PocketSphinxStream:
+        """Opens a session's stream. What is asked for changes nothing, as the capabilities say."""
         return PocketSphinxStream(self._places, self._host, next(iter(self.capabilities.languages)))
 
     def warm_up(self) -> None:

@@ -133,7 +133,7 @@ def _report(step: LoadStep) -> None:
         case LoadStarted():
             print(f"  {step.line}: {step.stage:13} {step.engine:13} ", end="", flush=True)
         case LoadFinished():
-            _say(f"{step.load_s:6.2f} s to load, {step.warm_up_s:.2f} s to warm up")
+            _say(f"{step.load_s:6.2f} s to load, {step.warm_up_s:.2f} s to warm up, on {step.device}")
 
 
 def _say(line: str) -> None:

@@ -59,14 +59,14 @@ class Hypothesise:
 class AssessPause:
     """Asks the end-of-turn detector about the pause at `end` of the utterance that began at `start`.
 
-    `words` are what is understood of it; `silence_ms` is the silence that the client asked for.
+    `words` are what is understood of it; `most_ms` is the silence that ends the turn in any case.
     """
 
     run: RunId
     start: int
     end: int
     words: str
-    silence_ms: int
+    most_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,14 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True)
+class PartialTranscript:
+    """Words of an utterance that several hypotheses agree on, while it is being spoken: all of them so far."""
+
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Transcribed:
     """The transcript of a committed utterance."""
 
@@ -66,11 +74,12 @@ class Transcribed:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionFault:
-    """An utterance could not be transcribed. `code` is as in `StatusError`."""
+    """An utterance could not be transcribed. `code` and `kind` are as in `TurnFailed`."""
 
     turn: int
     code: str
     problem: str
+    kind: str = "server_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,7 @@ Event: TypeAlias = (
     | VoiceFailed
     | PauseAssessed
     | Hypothesis
+    | PartialTranscript
     | Transcribed
     | TranscriptionFault
     | TurnEvent

@@ -24,7 +24,7 @@ from server.realtime.commands import (
 from server.realtime.inbox import VoiceVerdict
 from server.realtime.outbox import Outbox
 from server.realtime.refusal import Refusal
-from server.realtime.schema import ServerVad
+from server.realtime.schema import TurnDetection
 from server.realtime.server_events import Cleared, SpeechStarted, SpeechStopped
 from server.realtime.usage import ms_to_ticks, ticks_to_ms
 
@@ -52,16 +52,19 @@ class Phase(Enum):
 
 @dataclass(slots=True)
 class Utterance:
-    """What the user is saying: its sound is `[start, fed)` so far, in ticks."""
+    """What the user is saying: its sound is `[start, fed)` so far, judged up to `judged`, in ticks."""
 
     turn: int
     item_id: str
     start: int
     fed: int
+    judged: int
     revision: int = 0
     quiet_since: int | None = None
     silence_ms: int | None = None
     """How much silence ends it, where the end-of-turn detector said."""
+    shown: str = ""
+    """The words of it that the client has seen."""
 
     @property
     def run(self) -> RunId:
@@ -99,7 +102,7 @@ class Turns(Protocol):
 class Listening:
     """The input region of one session."""
 
-    def __init__(self, outbox: Outbox, turns: Turns, detection: ServerVad | None) -> None:
+    def __init__(self, outbox: Outbox, turns: Turns, detection: TurnDetection | None) -> None:
         self._outbox = outbox
         self._turns = turns
         self._detection = detection
@@ -118,7 +121,7 @@ class Listening:
     def epoch(self) -> int:
         return self._epoch
 
-    def set_detection(self, detection: ServerVad | None) -> None:
+    def set_detection(self, detection: TurnDetection | None) -> None:
         """Changes how turns are found, at once; sound that waits to be committed stays."""
         was_on, self._detection = self._detection is not None, detection
         if was_on and detection is None:
@@ -162,6 +165,7 @@ class Listening:
                 self._trim(verdict.end - ms_to_ticks(detection.prefix_padding_ms))
             return
         utterance = self.utterance
+        utterance.judged = verdict.end
         if voiced:
             self._hear_voice(utterance, verdict.end)
         elif verdict.probability < max(detection.threshold - HYSTERESIS, 0.01) and utterance.quiet_since is None:
@@ -174,9 +178,11 @@ class Listening:
             self._commit_by_voice(utterance, verdict.end)
 
     def assess(self, run: RunId, silence_ms: int) -> None:
-        """Takes the end-of-turn detector's word for the pause of this run; the next frame acts on it."""
-        if self.phase is Phase.MAYBE_DONE and self.utterance and self.utterance.run == run:
-            self.utterance.silence_ms = silence_ms
+        """Takes the end-of-turn detector's word for the pause of this run; if it has lasted that long, it is over."""
+        utterance = self.utterance
+        if self.phase is Phase.MAYBE_DONE and self._detection and utterance and utterance.run == run:
+            utterance.silence_ms = silence_ms
+            self._end_if_quiet(utterance, utterance.judged, self._detection)
 
     def restart(self) -> None:
         """Makes the detector new after it failed; what it was asked before is forgotten."""
@@ -219,7 +225,7 @@ class Listening:
         """Ends the region with the session."""
         self._discard()
 
-    def _start_speaking(self, verdict: VoiceVerdict, detection: ServerVad) -> None:
+    def _start_speaking(self, verdict: VoiceVerdict, detection: TurnDetection) -> None:
         start = max(self._floor, verdict.start - ms_to_ticks(detection.prefix_padding_ms))
         self._trim(start)
         self.utterance = utterance = self._begin(start)
@@ -233,7 +239,7 @@ class Listening:
         self._end_pause()
         self._feed(end)
 
-    def _hear_silence(self, utterance: Utterance, end: int, detection: ServerVad) -> None:
+    def _hear_silence(self, utterance: Utterance, end: int, detection: TurnDetection) -> None:
         assert utterance.quiet_since is not None
         quiet = end - utterance.quiet_since
         if self.phase is Phase.SPEAKING:
@@ -241,8 +247,12 @@ class Listening:
             if quiet >= ms_to_ticks(QUIET_MS):
                 self.phase = Phase.MAYBE_DONE
                 self._turns.paused(utterance)
-        limit = detection.silence_duration_ms if utterance.silence_ms is None else utterance.silence_ms
-        if quiet >= ms_to_ticks(max(limit, QUIET_MS)):
+        self._end_if_quiet(utterance, end, detection)
+
+    def _end_if_quiet(self, utterance: Utterance, end: int, detection: TurnDetection) -> None:
+        assert utterance.quiet_since is not None
+        limit = detection.most_ms if utterance.silence_ms is None else min(utterance.silence_ms, detection.most_ms)
+        if end - utterance.quiet_since >= ms_to_ticks(max(limit, QUIET_MS)):
             self._commit_by_voice(utterance, end)
 
     def _end_pause(self) -> None:
@@ -267,7 +277,7 @@ class Listening:
         self._outbox.send(SpeechStopped(audio_end_ms=ticks_to_ms(end), item_id=utterance.item_id))
 
     def _begin(self, start: int) -> Utterance:
-        return Utterance(self._outbox.new_turn(), self._outbox.new_id("item"), start, start)
+        return Utterance(self._outbox.new_turn(), self._outbox.new_id("item"), start, start, start)
 
     def _feed(self, end: int) -> None:
         utterance = self.utterance

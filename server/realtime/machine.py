@@ -23,6 +23,7 @@ from server.realtime.inbox import (
     Disconnected,
     Event,
     Hypothesis,
+    PartialTranscript,
     PauseAssessed,
     Refused,
     Transcribed,
@@ -36,7 +37,7 @@ from server.realtime.outbox import IdSource, Outbox
 from server.realtime.refusal import Refusal
 from server.realtime.reply import ReplyConfig
 from server.realtime.responding import Responding
-from server.realtime.schema import ErrorBody, ResponseParams, Session
+from server.realtime.schema import ErrorBody, ResponseParams, SemanticVad, Session, StatusError
 from server.realtime.server_events import (
     Committed,
     Error,
@@ -71,8 +72,8 @@ class Machine:
         self._conversation = Conversation()
         self._responding = Responding(self._outbox, self._conversation)
         self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
-        self._spoken_items: dict[int, ConversationItem] = {}
-        """Items whose words are still being found out, by turn."""
+        self._spoken: dict[int, tuple[Utterance, ConversationItem]] = {}
+        """What was said and is still being put into words, by turn."""
         self._answer_next = False
         """Whether something was said, while a response was active, that is to be answered after it."""
         self._closed = False
@@ -93,6 +94,7 @@ class Machine:
             VoiceFailed: self._voice_failed,
             PauseAssessed: lambda assessed: self.listening.assess(assessed.run, assessed.silence_ms),
             Hypothesis: self._hypothesis,
+            PartialTranscript: self._partial_transcript,
             Transcribed: self._transcribed,
             TranscriptionFault: self._transcription_fault,
             **dict.fromkeys((TurnText, TurnClause, TurnAudio, TurnFinished, TurnFailed), self._responding.take),
@@ -147,7 +149,18 @@ class Machine:
             self._responding.interrupt()
 
     def paused(self, utterance: Utterance) -> None:
-        self._outbox.put(Hypothesise(utterance.run))
+        detection = self._session.audio.input.turn_detection
+        semantic = isinstance(detection, SemanticVad)
+        by_words = semantic and "words" in self._profile.endpointing_reads
+        if semantic and not by_words:
+            self._assess(utterance, "")
+        if by_words or (self._profile.speculation and detection is not None and detection.create_response):
+            self._outbox.put(Hypothesise(utterance.run))
+
+    def _assess(self, utterance: Utterance, words: str) -> None:
+        detection = self._session.audio.input.turn_detection
+        assert detection is not None
+        self._outbox.put(AssessPause(utterance.run, utterance.start, utterance.fed, words, detection.most_ms))
 
     def resumed(self) -> None:
         self._responding.drop_held()
@@ -160,7 +173,7 @@ class Machine:
             id=utterance.item_id, role="user", part="input_audio", text=None, heard_ticks=end - utterance.start
         )
         previous = self._conversation.append(item)
-        self._spoken_items[utterance.turn] = item
+        self._spoken[utterance.turn] = (utterance, item)
         self._outbox.send(Committed(previous_item_id=previous, item_id=item.id))
         self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
         self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))
@@ -193,21 +206,32 @@ class Machine:
         if utterance.run != hypothesis.run:
             return
         words = hypothesis.transcript.text
-        self._outbox.put(
-            AssessPause(utterance.run, utterance.start, utterance.fed, words, detection.silence_duration_ms)
-        )
+        if isinstance(detection, SemanticVad) and "words" in self._profile.endpointing_reads:
+            self._assess(utterance, words)
         worth_it = self._profile.speculation and detection.create_response and words.strip()
         if worth_it and self._responding.active is None and not self._conversation.pending():
             self._responding.hold(utterance.run, self._reply_config(), words)
 
-    def _transcribed(self, result: Transcribed) -> None:
-        item = self._spoken_items.pop(result.turn, None)
-        if item is None:
+    def _partial_transcript(self, partial: PartialTranscript) -> None:
+        """Shows the words that were agreed on since the last time; the final transcript may correct them."""
+        utterance = self._spoken[partial.turn][0] if partial.turn in self._spoken else self.listening.utterance
+        if utterance is None or utterance.turn != partial.turn or not self._is_transcribing:
             return
+        shown, utterance.shown = utterance.shown, partial.text
+        self._send_delta(utterance, shown, partial.text)
+
+    def _send_delta(self, utterance: Utterance, shown: str, text: str) -> None:
+        """Sends what `text` goes on with behind what was shown; nothing where it is another text."""
+        if text.startswith(shown) and (delta := text[len(shown) :]):
+            self._outbox.send(TranscriptionDelta(item_id=utterance.item_id, content_index=0, delta=delta))
+
+    def _transcribed(self, result: Transcribed) -> None:
+        if result.turn not in self._spoken:
+            return
+        utterance, item = self._spoken.pop(result.turn)
         item.text = result.transcript.text
         if self._is_transcribing and self._conversation.find(item.id) is not None:
-            if item.text:
-                self._outbox.send(TranscriptionDelta(item_id=item.id, content_index=0, delta=item.text))
+            self._send_delta(utterance, utterance.shown, item.text)
             usage = transcription_usage(result.transcript, item.heard_ticks)
             self._outbox.send(
                 TranscriptionCompleted(item_id=item.id, content_index=0, transcript=item.text, usage=usage)
@@ -215,15 +239,15 @@ class Machine:
         self._responding.words_are_known(item.id)
 
     def _transcription_fault(self, fault: TranscriptionFault) -> None:
-        item = self._spoken_items.pop(fault.turn, None)
-        if item is None:
+        if fault.turn not in self._spoken:
             return
+        _, item = self._spoken.pop(fault.turn)
         item.text = ""
         if self._is_transcribing and self._conversation.find(item.id) is not None:
-            error = TranscriptionError(type="server_error", code=fault.code, message=fault.problem)
+            error = TranscriptionError(type=fault.kind, code=fault.code, message=fault.problem)
             self._outbox.send(TranscriptionFailed(item_id=item.id, content_index=0, error=error))
         self._responding.drop_held()
-        self._responding.words_are_lost(item.id, fault.code)
+        self._responding.words_are_lost(item.id, StatusError(type=fault.kind, code=fault.code, message=fault.problem))
 
     @property
     def _is_transcribing(self) -> bool:

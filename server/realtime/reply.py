@@ -60,7 +60,7 @@ class Outcome:
 
     status: Status
     reason: Literal["turn_detected", "client_cancelled", "max_output_tokens"] | None = None
-    error_code: str | None = None
+    error: StatusError | None = None
     generated: Generated | None = None
 
     def details(self) -> StatusDetails | None:
@@ -69,8 +69,8 @@ class Outcome:
         details = StatusDetails(type=self.status)
         if self.reason:
             details.reason = self.reason
-        if self.error_code:
-            details.error = StatusError(type="server_error", code=self.error_code)
+        if self.error:
+            details.error = self.error
         return details
 
 

@@ -25,6 +25,7 @@ from server.realtime.conversation import Conversation
 from server.realtime.outbox import Outbox
 from server.realtime.refusal import Refusal
 from server.realtime.reply import Outcome, Reply, ReplyConfig, ReplyPhase
+from server.realtime.schema import StatusError
 
 MAX_RESPONSES = 16
 """Most responses of one session under way: those out of band each take a thread, and a sequence of the model."""
@@ -95,11 +96,11 @@ class Responding:
                 reply.awaiting.discard(item_id)
                 self._begin_if_ready(reply)
 
-    def words_are_lost(self, item_id: str, code: str) -> None:
+    def words_are_lost(self, item_id: str, error: StatusError) -> None:
         """Fails the responses that waited for this item."""
         for reply in list(self._replies.values()):
             if item_id in reply.awaiting:
-                self._end(reply, Outcome("failed", error_code=code))
+                self._end(reply, Outcome("failed", error=error))
 
     def hold(self, run: RunId, config: ReplyConfig, words: str) -> None:
         """Starts the reply to words that may be all the user wants to say."""
@@ -201,8 +202,9 @@ class Responding:
                     self._end(reply, Outcome("incomplete", reason="max_output_tokens", generated=generated))
                 else:
                     self._end(reply, Outcome("completed", generated=generated))
-            case TurnFailed(code=code):
-                self._end(reply, Outcome("failed", error_code=code))
+            case TurnFailed(code=code, problem=problem, kind=kind):
+                error = StatusError(type=kind, code=code, message=problem)
+                self._end(reply, Outcome("failed", error=error))
 
     def _stop(self, reply: Reply, outcome: Outcome) -> None:
         if reply.run is not None:

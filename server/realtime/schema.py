@@ -3,7 +3,7 @@
 What a client may send is validated against these structs as well: a field that is not here is refused by name.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -29,6 +29,30 @@ class ServerVad(msgspec.Struct, tag_field="type", tag="server_vad", forbid_unkno
     create_response: bool = True
     interrupt_response: bool = True
 
+    @property
+    def most_ms(self) -> int:
+        """Silence that ends the turn in any case."""
+        return self.silence_duration_ms
+
+
+class SemanticVad(msgspec.Struct, tag_field="type", tag="semantic_vad", forbid_unknown_fields=True, kw_only=True):
+    """Turn detection by what was said and how, as the pipeline's end-of-turn detector judges it."""
+
+    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
+    create_response: bool = True
+    interrupt_response: bool = True
+
+    threshold: ClassVar[float] = 0.5
+    prefix_padding_ms: ClassVar[int] = 300
+
+    @property
+    def most_ms(self) -> int:
+        """Silence that ends the turn in any case; OpenAI's figures."""
+        return {"low": 8000, "high": 2000}.get(self.eagerness, 4000)
+
+
+TurnDetection: TypeAlias = ServerVad | SemanticVad
+
 
 class Transcription(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """How the user's speech is transcribed for the client."""
@@ -42,7 +66,7 @@ class AudioInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     format: PcmFormat = msgspec.field(default_factory=PcmFormat)
     transcription: Transcription | None = None
     noise_reduction: None = None
-    turn_detection: ServerVad | None = msgspec.field(default_factory=ServerVad)
+    turn_detection: TurnDetection | None = msgspec.field(default_factory=ServerVad)
 
 
 class AudioOutput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -176,10 +200,13 @@ class TranscriptionUsage(msgspec.Struct, tag_field="type", tag="tokens", kw_only
 
 
 class StatusError(msgspec.Struct, kw_only=True):
-    """Why a response failed. `code` is the stage and what it did, such as `tts_timeout`."""
+    """Why a response failed. `code` is the stage and what it did, such as `tts_timeout`, or what a remote service
+    called it. `message` is not in OpenAI's schema, but in what OpenAI sends, and what clients show.
+    """
 
     type: str
     code: str
+    message: str
 
 
 class StatusDetails(msgspec.Struct, omit_defaults=True, kw_only=True):

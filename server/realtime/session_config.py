@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET
@@ -14,6 +14,8 @@ from server.realtime.schema import (
     Audio,
     AudioInput,
     AudioOutput,
+    SemanticVad,
+    ServerVad,
     Session,
     Transcription,
 )
@@ -35,6 +37,8 @@ class Profile:
     languages: frozenset[str]
     transcriber_prompt: bool
     speculation: bool
+    endpointing_reads: frozenset[Literal["sound", "words"]] = frozenset()
+    """What the end-of-turn detector looks at besides the silence; with nothing there is no `semantic_vad`."""
 
 
 def initial_session(profile: Profile, session_id: str, expires_at: int) -> Session:
@@ -46,7 +50,11 @@ def initial_session(profile: Profile, session_id: str, expires_at: int) -> Sessi
         instructions=profile.instructions,
         output_modalities=["audio"],
         audio=Audio(
-            input=AudioInput(transcription=Transcription(model=profile.transcriber)),
+            input=AudioInput(
+                transcription=Transcription(model=profile.transcriber),
+                # Whoever put such a detector into the pipeline wants it used by clients that do not choose, too.
+                turn_detection=SemanticVad() if profile.endpointing_reads else ServerVad(),
+            ),
             output=AudioOutput(voice=profile.voice),
         ),
     )
@@ -123,6 +131,13 @@ def _check(new: Session, old: Session, profile: Profile, voice_is_fixed: bool) -
             f"The speech engine of '{profile.model}' speaks at speeds from {slowest:g} to {fastest:g}.",
             "session.audio.output.speed",
         )
+    if isinstance(new.audio.input.turn_detection, SemanticVad) and not profile.endpointing_reads:
+        raise Refusal(
+            "invalid_value",
+            f"The pipeline '{profile.model}' ends turns by silence alone. Use 'server_vad', or give it an end-of-turn "
+            "detector in models.yaml (`endpointing: {engine: smart-turn, …}`).",
+            "session.audio.input.turn_detection.type",
+        )
     if new.audio.input.transcription is not None:
         _check_transcription(new.audio.input.transcription, profile)
 
@@ -165,7 +180,6 @@ def speaks(asked: str, known: str) -> bool:
 
 _NOT_YET: tuple[tuple[str, str], ...] = (
     (r"tools|tool_choice", "Tools are not there yet in this version of Parley"),
-    (r"turn_detection\.type", "Turn detection is 'server_vad' or null in this version of Parley"),
     (r"idle_timeout_ms", "An idle timeout is not there yet in this version of Parley"),
     (r"format\.(type|rate)", "This version of Parley speaks audio/pcm at 24000 Hz only"),
     (r"noise_reduction", "Noise reduction is not there yet in this version of Parley: it is null"),

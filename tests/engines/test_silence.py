@@ -7,7 +7,7 @@ from pipeline.stages import Pause
 from pipeline.workers import CancelToken
 
 
-def test_turn_ends_after_the_silence_the_client_asked_for() -> None:
+def test_turn_ends_after_the_most_silence_that_the_client_allows() -> None:
     engine = Silence(Silence.Options())
     engine.warm_up()
     for silence_ms in (200, 500, 1500):

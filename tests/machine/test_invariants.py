@@ -4,10 +4,11 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from server.realtime.responding import MAX_RESPONSES
-from tests.machine.world import FRAME, SimulatedRun, World
+from server.realtime.session_config import Profile
+from tests.machine.world import FRAME, READING, SEMANTIC, SimulatedRun, World
 
 TURN_DETECTIONS: list[Any] = [
     None,
@@ -15,15 +16,21 @@ TURN_DETECTIONS: list[Any] = [
     {"type": "server_vad", "silence_duration_ms": 200, "prefix_padding_ms": 0},
     {"type": "server_vad", "interrupt_response": False},
     {"type": "server_vad", "create_response": False},
+    {"type": "semantic_vad", "eagerness": "high"},
 ]
+
+PARTIALS = ["", "hello", "hello there", "what"]
 
 
 class Sessions(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
-        self.over = False
+        self.world = World(SEMANTIC)
         self.updates = 0
+
+    @initialize(profile=st.sampled_from([SEMANTIC, READING]))
+    def pipeline_is_chosen(self, profile: Profile) -> None:
+        self.world = World(profile)
 
     # --- the user ---
 
@@ -141,6 +148,14 @@ class Sessions(RuleBasedStateMachine):
     def hypothesis_arrives(self, text: str) -> None:
         self.world.answer_hypothesis(text)
 
+    @precondition(lambda self: self.world.utterances)
+    @rule(data=st.data(), text=st.sampled_from(PARTIALS))
+    def hypotheses_agree(self, data: st.DataObject, text: str) -> None:
+        # On utterances that are over, too: what was on its way still arrives.
+        turn = data.draw(st.sampled_from(sorted(self.world.utterances)))
+        sent = self.world.show_partial(turn, text)
+        assert not sent or self.world.utterances[turn].state in ("open", "finishing")
+
     @precondition(lambda self: self.world.pauses)
     @rule(silence_ms=st.sampled_from([100, 500, 2000]))
     def pause_is_assessed(self, silence_ms: int) -> None:
@@ -182,7 +197,7 @@ class Sessions(RuleBasedStateMachine):
         for run in self._unfinished():  # those that were started by the transcripts
             if not run.cancelled:
                 self.world.step_run(run, "finish")
-        self.world.speak(20, voiced=False)
+        self.world.speak(130, voiced=False)
         for turn in self.world.finishing:
             self.world.transcribe(turn, "")
         for run in self._unfinished():

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from server.realtime.schema import SemanticVad
+from server.realtime.session_config import Profile
 from tests.machine.scenes import (
     SILENCE,
     answered,
@@ -16,7 +18,7 @@ from tests.machine.scenes import (
     say,
     told,
 )
-from tests.machine.world import FRAME, PROFILE, World
+from tests.machine.world import FRAME, PROFILE, READING, SEMANTIC, World
 
 
 def test_a_held_reply_is_released_at_the_commit_without_another_run() -> None:
@@ -134,7 +136,8 @@ def test_nothing_is_held_for_nothing_understood(words: str) -> None:
 
 def test_nothing_is_held_where_replies_are_not_created() -> None:
     world = configured(detection(create_response=False))
-    sent = say(world, "hello there", hypothesis="hello there")
+    sent = say(world, "hello there")
+    assert not world.questions, "nobody wants to know yet"
     assert not world.runs
     assert "response.created" not in kinds(sent)
 
@@ -143,7 +146,7 @@ def test_nothing_is_held_where_the_pipeline_does_not_speculate() -> None:
     world = World(dataclasses.replace(PROFILE, speculation=False))
     world.speak(10, voiced=True)
     world.speak(3, voiced=False)
-    world.answer_hypothesis("hello there")
+    assert not world.questions, "nobody wants to know yet"
     assert not world.runs
 
 
@@ -158,7 +161,7 @@ def test_a_hypothesis_that_comes_too_late_starts_nothing() -> None:
 
 
 def test_what_was_asked_in_an_earlier_pause_does_not_count_in_a_later_one() -> None:
-    world = World()
+    world = World(READING)
     world.speak(10, voiced=True)
     world.speak(3, voiced=False)
     world.speak(5, voiced=True)
@@ -184,11 +187,14 @@ def test_padding_reaches_back_but_not_behind_the_last_commit() -> None:
     assert speaking.fed[0][0] == end, "64 ms are there, 300 were asked for"
 
 
-def test_the_end_of_turn_detector_decides_how_long_the_pause_lasts() -> None:
-    world = World()
+@pytest.mark.parametrize("profile", [SEMANTIC, READING], ids=["by sound", "by words"])
+def test_the_end_of_turn_detector_decides_how_long_the_pause_lasts(profile: Profile) -> None:
+    world = World(profile)
+    assert world.machine.session.audio.input.turn_detection == SemanticVad()
     world.speak(10, voiced=True)
     world.speak(3, voiced=False)
     world.answer_hypothesis("hello there")
+    assert [pause.words for pause in world.pauses] == [("hello there" if profile is READING else "")]
     world.assess(200)
     world.speak(4, voiced=False)
     assert world.finishing, "200 ms are over"
@@ -201,3 +207,43 @@ def test_the_end_of_turn_detector_decides_how_long_the_pause_lasts() -> None:
     assert len(world.finishing) == 1, "not yet"
     world.speak(30, voiced=False)
     assert len(world.finishing) == 2
+
+
+@pytest.mark.parametrize(("eagerness", "most_ms"), [("low", 8000), ("medium", 4000), ("auto", 4000), ("high", 2000)])
+def test_eagerness_says_how_long_the_detector_may_make_a_pause_last(eagerness: str, most_ms: int) -> None:
+    world = World(SEMANTIC)
+    turn_detection = {"type": "semantic_vad", "eagerness": eagerness}
+    world.client(
+        type="session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": turn_detection}}}
+    )
+    world.speak(10, voiced=True)
+    world.speak(3, voiced=False)
+    assert [pause.most_ms for pause in world.pauses] == [most_ms]
+    world.assess(60_000)
+    world.speak(most_ms // 32 - 4, voiced=False)
+    assert not world.finishing, "not yet"
+    world.speak(2, voiced=False)
+    assert world.finishing
+
+
+def test_server_vad_is_by_silence_alone_whatever_the_pipeline_could_do() -> None:
+    world = World(READING)
+    world.client(
+        type="session.update",
+        session={"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad"}}}},
+    )
+    pause_with_hypothesis(world, "hello there")
+    assert not world.pauses
+
+
+def test_semantic_vad_is_refused_where_only_silence_counts() -> None:
+    world = World()
+    before = world.machine.session
+    sent = world.client(
+        type="session.update",
+        event_id="mine",
+        session={"type": "realtime", "audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}},
+    )
+    assert sent[0]["error"]["param"] == "session.audio.input.turn_detection.type"
+    assert "smart-turn" in sent[0]["error"]["message"]
+    assert world.machine.session == before

@@ -147,7 +147,7 @@ def test_a_stage_that_fails_closes_everything_that_is_open() -> None:
     ]
     assert sent[-1]["response"]["status"] == "failed"
     error = sent[-1]["response"]["status_details"]["error"]
-    assert error == {"type": "server_error", "code": "tts_failed"}
+    assert error == {"type": "server_error", "code": "tts_failed", "message": "broken"}
 
 
 def test_a_transcriber_that_fails_fails_the_response_and_the_next_turn_works() -> None:

@@ -3,6 +3,7 @@
 It checks what only it can know: where every sample went, what was held when, who was told what.
 """
 
+import dataclasses
 import itertools
 import re
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from server.realtime.inbox import (
     Disconnected,
     Event,
     Hypothesis,
+    PartialTranscript,
     PauseAssessed,
     Transcribed,
     TranscriptionFault,
@@ -53,6 +55,13 @@ PROFILE = Profile(
     transcriber_prompt=False,
     speculation=True,
 )
+
+
+SEMANTIC = dataclasses.replace(PROFILE, endpointing_reads=frozenset({"sound"}))
+"""The like with an end-of-turn detector that listens: sessions begin with `semantic_vad`."""
+
+READING = dataclasses.replace(PROFILE, endpointing_reads=frozenset({"sound", "words"}))
+"""The like with one that waits for the words."""
 
 
 @dataclass
@@ -131,6 +140,10 @@ class World:
     def answer_hypothesis(self, text: str) -> None:
         ask = self.questions.pop(0)
         self.handle(Hypothesis(ask.run, Transcript(text, tokens=len(text.split()))))
+
+    def show_partial(self, turn: int, text: str) -> list[dict[str, Any]]:
+        """Hypotheses of an utterance have agreed on these words."""
+        return self.handle(PartialTranscript(turn, text))
 
     def assess(self, silence_ms: int) -> None:
         ask = self.pauses.pop(0)

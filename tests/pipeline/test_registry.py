@@ -88,7 +88,7 @@ def test_no_package_takes_over_the_name_of_another(packages: Packages) -> None:
 
 def test_one_package_may_offer_engines_for_every_stage(packages: Packages) -> None:
     packages.install_fakes()
-    assert {find_engine(stage, "fake").make.__name__ for stage in STAGES} == {stage.capitalize() for stage in STAGES}
+    assert {find_engine(stage, "fake").made.__name__ for stage in STAGES} == {stage.capitalize() for stage in STAGES}
     assert "class Llm" in FIVE_ENGINES
 
 

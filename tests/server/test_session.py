@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import json
 import threading
 import time
@@ -22,7 +23,7 @@ from server.realtime.machine import Machine
 from server.session import HELD_SAMPLES, Session
 from server.voice import VoiceHub
 from server.wire import ga
-from tests.fakes import FakeDetector, FakeEars, FakeModel, FakePauseJudge, FakeVoice, Gate, fake_line
+from tests.fakes import FakeDetector, FakeEars, FakeModel, FakePauseJudge, FakeVoice, Gate, fake_line, pause_judge
 from tests.machine.world import PROFILE
 from tests.threads import end_of_threads, parley_threads, until
 from tests.wire.sdk import check
@@ -48,7 +49,8 @@ class Client:
     def __init__(self, line: Line) -> None:
         self.line = line
         self.hub = VoiceHub(line.vad, 10.0)
-        self.session = Session(line, self.hub, PROFILE, ga, "fake")
+        profile = dataclasses.replace(PROFILE, endpointing_reads=line.endpointing.reads)
+        self.session = Session(line, self.hub, profile, ga, "fake")
         self.wire = WireChecker()
         self.reads = asyncio.Event()
         self.reads.set()
@@ -196,7 +198,7 @@ class Setup:
         self.mouth = FakeVoice(hook=slow)
         self.ears = FakeEars()
         self.detector = FakeDetector()
-        self.pauses = FakePauseJudge()
+        self.pauses = pause_judge()
 
     def line(self) -> Line:
         return fake_line(
@@ -538,9 +540,9 @@ async def test_a_detector_that_raises_is_told_and_the_next_turn_works() -> None:
         assert (await client.wait_for("response.done"))["response"]["status"] == "completed"
 
 
-async def test_a_pause_detector_that_hangs_is_given_up_and_the_clients_silence_counts() -> None:
+async def test_a_pause_detector_that_hangs_is_given_up_and_silence_counts() -> None:
     stuck = threading.Event()
-    pauses = FakePauseJudge(hook=lambda step, cancel: stuck.wait(10))
+    pauses = pause_judge(hook=lambda step, cancel: stuck.wait(10))
     async with connect(fake_line(endpointing=pauses, timeout=0.2)) as client:
         for count in (1, 2):
             client.say(voice(500), silence(200))
@@ -555,7 +557,7 @@ async def test_a_pause_detector_that_hangs_is_given_up_and_the_clients_silence_c
 
 async def test_a_pause_detector_is_told_when_nobody_waits_for_it_any_more() -> None:
     told: list[CancelToken] = []
-    pauses = FakePauseJudge(hook=lambda step, cancel: told.append(cancel))
+    pauses = pause_judge(hook=lambda step, cancel: told.append(cancel))
     async with connect(fake_line(endpointing=pauses)) as client:
         client.say(voice(500), silence(200))
         await until(lambda: told)

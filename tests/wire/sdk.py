@@ -7,8 +7,9 @@ from pydantic import BaseModel, TypeAdapter
 
 _adapter: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 
-# What real sessions carry although the package's request types, which it reuses for the session, lack it.
+# What OpenAI's server sends and clients read, although the package's types lack it.
 _ALLOWED_EXTRA = {
+    "response.status_details.error.message",
     "session.id",
     "session.object",
     "session.expires_at",
