@@ -149,7 +149,7 @@ class TranscriptionStream(Protocol):
     def hypothesis(self) -> Transcript:
         """Returns what is understood so far, without ending the utterance.
 
-        If nothing is fed after it, this is the transcript; `finish` is then only called to end the utterance.
+        If nothing is fed after it, this is the transcript: `finish` then returns the same and decodes nothing again.
         """
 
     def finish(self) -> Transcript:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from pipeline.agreement import Agreement
 from pipeline.audio import StreamResampler, slices
 from pipeline.errors import StageError, StageTimeoutError
 from pipeline.stages import Transcriber, TranscriptionStream
@@ -57,6 +58,11 @@ class _Utterance:
 
     def __init__(self, ear: _Ear) -> None:
         self.ear = ear
+        self.agreement = Agreement()
+        self.unasked = 0
+        """Ticks that were fed since a hypothesis was last asked for."""
+        self.is_asked = False
+        """Whether a hypothesis that is only to be shown is under way."""
         self._error: StageError | None = None
         self._resampler = StreamResampler(WIRE_RATE, LISTENING_RATE)
 
@@ -66,9 +72,18 @@ class _Utterance:
     def hypothesis(self) -> Transcript:
         return self._guard(lambda: self.ear.stream().hypothesis())
 
+    def hypothesis_of_all(self) -> Transcript:
+        """Returns what is understood in a pause: if nothing is fed after it, `finish` finds nothing new to decode."""
+
+        def ask() -> Transcript:
+            self._flush()
+            return self.ear.stream().hypothesis()
+
+        return self._guard(ask)
+
     def finish(self) -> Transcript:
         def finish() -> Transcript:
-            self._feed(self._resampler.flush())
+            self._flush()
             return self.ear.stream().finish()
 
         return self._guard(finish)
@@ -80,6 +95,11 @@ class _Utterance:
         """Makes it fail from now on. Returns why: what went wrong first."""
         self._error = self._error or error
         return self._error
+
+    def _flush(self) -> None:
+        """Feeds what the resampler still has. The seam that this makes, if more is said, lies in the quiet."""
+        self._feed(self._resampler.flush())
+        self._resampler = StreamResampler(WIRE_RATE, LISTENING_RATE)
 
     def _feed(self, samples: Pcm16) -> None:
         if len(samples):
@@ -108,10 +128,16 @@ class Question(Generic[T]):
 class Hearing:
     """One session's hearing. An ear that failed or hung is given up; the next utterance gets a new one."""
 
-    def __init__(self, transcriber: Transcriber, timeout: float) -> None:
-        """`timeout` is the longest the transcriber may give no sign of life, in seconds."""
+    def __init__(self, transcriber: Transcriber, timeout: float, show: Callable[[int, str], None]) -> None:
+        """`timeout` is the longest the transcriber may give no sign of life, in seconds.
+
+        `show` is told, on the event loop, of words that can be shown while they are spoken: the turn, and all of its
+        words so far that hypotheses agree on.
+        """
         self._transcriber = transcriber
         self._timeout = timeout
+        self._show = show
+        self._shows = False
         self._language: str | None = None
         self._prompt: str | None = None
         self._ear: _Ear | None = None
@@ -121,8 +147,9 @@ class Hearing:
         self._behind = 0
         self._newest: Question[None] | None = None
 
-    def configure(self, language: str | None, prompt: str | None) -> None:
-        """Sets language (BCP 47) and prompt, from the next utterance on."""
+    def configure(self, language: str | None, prompt: str | None, shows: bool) -> None:
+        """Sets language (BCP 47) and prompt, from the next utterance on, and whether words are shown at all."""
+        self._shows = shows
         if (language, prompt) != (self._language, self._prompt):
             self._language, self._prompt = language, prompt
             self._renew()
@@ -134,11 +161,16 @@ class Hearing:
             self._behind += len(piece)
             self._newest = self._ask(utterance, partial(utterance.feed, piece))
             self._newest.future.add_done_callback(partial(self._fed, len(piece)))
+            utterance.unasked += len(piece)
+        interval = self._transcriber.capabilities.partial_s
+        if self._shows and interval and not utterance.is_asked and utterance.unasked >= interval * WIRE_RATE:
+            utterance.is_asked = True
+            self._ask_for_words(turn, utterance, utterance.hypothesis)
 
     def hypothesis(self, turn: int) -> Question[Transcript]:
-        """Asks what is understood of the utterance so far."""
+        """Asks what is understood of the utterance, in a pause."""
         utterance = self._utterance(turn)
-        return self._ask(utterance, utterance.hypothesis)
+        return self._ask_for_words(turn, utterance, utterance.hypothesis_of_all)
 
     def finish(self, turn: int) -> Question[Transcript]:
         """Ends the utterance and asks for its transcript; what is fed after this belongs to another."""
@@ -198,6 +230,17 @@ class Hearing:
     def _notice(self, ear: _Ear, done: "asyncio.Future[Any]") -> None:
         if done.exception() is not None and ear is self._ear:
             self._renew()
+
+    def _ask_for_words(self, turn: int, utterance: _Utterance, call: Callable[[], Transcript]) -> Question[Transcript]:
+        utterance.unasked = 0
+        question = self._ask(utterance, call)
+        question.future.add_done_callback(partial(self._understood, turn, utterance))
+        return question
+
+    def _understood(self, turn: int, utterance: _Utterance, done: "asyncio.Future[Transcript]") -> None:
+        utterance.is_asked = False
+        if done.exception() is None and self._shows and (agreed := utterance.agreement.add(done.result().text)):
+            self._show(turn, agreed)
 
     def _fed(self, ticks: int, _: "asyncio.Future[None]") -> None:
         self._behind -= ticks

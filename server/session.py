@@ -26,6 +26,7 @@ from server.realtime.inbox import (
     Disconnected,
     Event,
     Hypothesis,
+    PartialTranscript,
     PauseAssessed,
     Transcribed,
     TranscriptionFault,
@@ -117,7 +118,7 @@ class Session:
         self._machine = Machine(profile, _new_id, int(time.time()) + SESSION_S, asked_model)
         self._store = AudioStore()
         self._voice = hub.open(self._heard)
-        self._hearing = Hearing(line.transcription, line.timeouts.transcription)
+        self._hearing = Hearing(line.transcription, line.timeouts.transcription, self._show_words)
         self._model: LanguageModelStream = line.llm.open()
         self._endpointing = SerialWorker("endpointing")
         self._runs: dict[RunId, Run] = {}
@@ -133,7 +134,7 @@ class Session:
             do.AssessPause: self._assess,
             do.FinishTranscript: self._finish,
             do.DiscardUtterance: lambda drop: self._hearing.discard(drop.turn),
-            do.SetTranscription: lambda how: self._hearing.configure(how.language, how.prompt),
+            do.SetTranscription: lambda how: self._hearing.configure(how.language, how.prompt, how.shows),
             do.StartRun: self._start_run,
             do.ReleaseRun: self._release_run,
             do.CancelRun: self._cancel_run,
@@ -216,6 +217,9 @@ class Session:
 
     def _heard(self, verdict: VoiceVerdict | VoiceFailed) -> None:
         self._inbox.put_now(verdict)
+
+    def _show_words(self, turn: int, text: str) -> None:
+        self._inbox.put_now(PartialTranscript(turn, text))
 
     def _hypothesise(self, ask: do.Hypothesise) -> None:
         # Asked here, not in the task: its place among the feeds is now.

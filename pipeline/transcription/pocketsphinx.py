@@ -347,7 +347,7 @@ class PocketSphinx:
         Raises:
             EngineError: a file is missing or the model cannot be loaded.
         """
-        self.capabilities = TranscriberCapabilities(languages=frozenset({options.language}), streaming=True)
+        self.capabilities = TranscriberCapabilities(languages=frozenset({options.language}), streaming=True, partial_s=0.3)
         config: dict[str, object] = {
             "samprate": LISTENING_RATE,
             "fwdflat": options.fwdflat,

@@ -85,10 +85,14 @@ class DiscardUtterance:
 
 @dataclass(frozen=True, slots=True)
 class SetTranscription:
-    """From the next utterance on, transcribe with this language (BCP 47) and prompt."""
+    """From the next utterance on, transcribe with this language (BCP 47) and prompt.
+
+    `shows`: whether words are wanted while they are spoken.
+    """
 
     language: str | None
     prompt: str | None
+    shows: bool
 
 
 @dataclass(frozen=True, slots=True)

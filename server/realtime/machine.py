@@ -217,12 +217,12 @@ class Machine:
         utterance = self._spoken[partial.turn][0] if partial.turn in self._spoken else self.listening.utterance
         if utterance is None or utterance.turn != partial.turn or not self._is_transcribing:
             return
-        shown, utterance.shown = utterance.shown, partial.text
-        self._send_delta(utterance, shown, partial.text)
+        self._show(utterance, partial.text)
 
-    def _send_delta(self, utterance: Utterance, shown: str, text: str) -> None:
+    def _show(self, utterance: Utterance, text: str) -> None:
         """Sends what `text` goes on with behind what was shown; nothing where it is another text."""
-        if text.startswith(shown) and (delta := text[len(shown) :]):
+        if text.startswith(utterance.shown) and (delta := text[len(utterance.shown) :]):
+            utterance.shown = text
             self._outbox.send(TranscriptionDelta(item_id=utterance.item_id, content_index=0, delta=delta))
 
     def _transcribed(self, result: Transcribed) -> None:
@@ -231,7 +231,7 @@ class Machine:
         utterance, item = self._spoken.pop(result.turn)
         item.text = result.transcript.text
         if self._is_transcribing and self._conversation.find(item.id) is not None:
-            self._send_delta(utterance, utterance.shown, item.text)
+            self._show(utterance, item.text)
             usage = transcription_usage(result.transcript, item.heard_ticks)
             self._outbox.send(
                 TranscriptionCompleted(item_id=item.id, content_index=0, transcript=item.text, usage=usage)
@@ -270,7 +270,7 @@ class Machine:
         transcription = self._session.audio.input.transcription
         language = transcription.language if transcription else None
         prompt = transcription.prompt if transcription else None
-        self._outbox.put(SetTranscription(language or None, prompt or None))
+        self._outbox.put(SetTranscription(language or None, prompt or None, shows=transcription is not None))
 
     def _append(self, event: client.InputAudioBufferAppend) -> None:
         if len(event.audio) % BYTES_PER_TICK:

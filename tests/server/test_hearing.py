@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -27,6 +29,10 @@ def sound(samples: int = 4_800, value: int = 0) -> Pcm16:
     return np.full(samples, value, np.int16)
 
 
+def nobody(turn: int, words: str) -> None:
+    """Is shown words and does not care."""
+
+
 @pytest.fixture
 def ears() -> FakeEars:
     """Tells the value of the sound that it heard, where it is steady: 100, 200, …"""
@@ -35,7 +41,7 @@ def ears() -> FakeEars:
 
 @pytest.fixture
 async def hearing(ears: FakeEars) -> AsyncIterator[Hearing]:
-    hearing = Hearing(ears, timeout=5.0)
+    hearing = Hearing(ears, timeout=5.0, show=nobody)
     yield hearing
     hearing.close()
     assert ears.open_streams == 0
@@ -112,10 +118,10 @@ async def test_an_utterance_without_sound_is_finished_too(ears: FakeEars, hearin
 
 async def test_new_settings_hold_from_the_next_utterance_on(ears: FakeEars, hearing: Hearing) -> None:
     """Whoever changes the language in the middle of a sentence does not lose the sentence."""
-    hearing.configure("en", None)
+    hearing.configure("en", None, shows=False)
     hearing.feed(1, sound(12_000, 100))
     await until(lambda: ears.streams)
-    hearing.configure("de", "Fachwörter")
+    hearing.configure("de", "Fachwörter", shows=False)
     hearing.feed(1, sound(12_000, 100))
     first = hearing.finish(1)
     hearing.feed(2, sound(12_000, 200))
@@ -129,13 +135,13 @@ async def test_new_settings_hold_from_the_next_utterance_on(ears: FakeEars, hear
 async def test_an_idle_stream_is_closed_when_the_settings_change(ears: FakeEars, hearing: Hearing) -> None:
     hearing.feed(1, sound())
     await finish(hearing, 1)
-    hearing.configure("de", None)
+    hearing.configure("de", None, shows=False)
     await until(lambda: ears.streams[0].closed)
 
 
 async def test_the_same_settings_again_change_nothing(ears: FakeEars, hearing: Hearing) -> None:
     for turn in (1, 2):
-        hearing.configure("en", None)
+        hearing.configure("en", None, shows=False)
         hearing.feed(turn, sound())
         await finish(hearing, turn)
     assert len(ears.streams) == 1
@@ -196,7 +202,7 @@ async def test_after_a_failure_nobody_asked_about_the_next_has_a_new_stream(
 async def test_a_hang_fails_its_utterance_and_the_next_has_a_new_stream(
     ears: FakeEars, stuck: threading.Event, where: str
 ) -> None:
-    hearing = Hearing(ears, timeout=0.1)
+    hearing = Hearing(ears, timeout=0.1, show=nobody)
 
     def hang(step: str, cancel: CancelToken) -> None:
         if step == where:
@@ -218,7 +224,7 @@ async def test_a_hang_fails_its_utterance_and_the_next_has_a_new_stream(
 
 
 async def test_a_hang_in_an_old_stream_does_not_hold_up_the_new_one(ears: FakeEars, stuck: threading.Event) -> None:
-    hearing = Hearing(ears, timeout=0.3)
+    hearing = Hearing(ears, timeout=0.3, show=nobody)
 
     def hang(step: str, cancel: CancelToken) -> None:
         if step == "finish":
@@ -228,7 +234,7 @@ async def test_a_hang_in_an_old_stream_does_not_hold_up_the_new_one(ears: FakeEa
     ears.hook = hang
     hearing.feed(1, sound())
     first = hearing.finish(1)
-    hearing.configure("de", None)
+    hearing.configure("de", None, shows=False)
     await until(lambda: ears.hook is FakeEars.hook)
     hearing.feed(2, sound(12_000, 200))
     assert await finish(hearing, 2) == "8000 of 200"
@@ -240,7 +246,7 @@ async def test_a_hang_in_an_old_stream_does_not_hold_up_the_new_one(ears: FakeEa
 
 
 async def test_a_slow_transcriber_is_not_taken_for_hung(ears: FakeEars) -> None:
-    hearing = Hearing(ears, timeout=0.15)
+    hearing = Hearing(ears, timeout=0.15, show=nobody)
     ears.hook = lambda step, cancel: time.sleep(0.05)
     for _ in range(8):
         hearing.feed(1, sound())
@@ -253,7 +259,7 @@ async def test_a_slow_transcriber_is_not_taken_for_hung(ears: FakeEars) -> None:
 
 @pytest.mark.parametrize("moment", ["feed", "finish", "discard"])
 async def test_closing_ends_what_is_under_way(ears: FakeEars, moment: str) -> None:
-    hearing = Hearing(ears, timeout=5.0)
+    hearing = Hearing(ears, timeout=5.0, show=nobody)
     reached = threading.Event()
 
     def block(step: str, cancel: CancelToken) -> None:
@@ -280,7 +286,7 @@ async def test_closing_ends_what_is_under_way(ears: FakeEars, moment: str) -> No
 
 
 async def test_a_stream_that_is_being_opened_at_the_close_is_closed_as_well(ears: FakeEars) -> None:
-    hearing = Hearing(ears, timeout=5.0)
+    hearing = Hearing(ears, timeout=5.0, show=nobody)
     opening, go = threading.Event(), threading.Event()
 
     def hook(step: str, cancel: CancelToken) -> None:
@@ -321,7 +327,7 @@ async def test_nobody_waits_for_a_transcriber_that_hangs(
     ears: FakeEars, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hearing_module, "_FAR_BEHIND", 2 * WIRE_RATE)
-    hearing = Hearing(ears, timeout=0.1)
+    hearing = Hearing(ears, timeout=0.1, show=nobody)
     ears.hook = lambda step, cancel: stuck.wait(10)
     hearing.feed(1, sound(3 * WIRE_RATE))
     async with asyncio.timeout(1):
@@ -333,3 +339,82 @@ async def test_nobody_waits_for_a_transcriber_that_hangs(
     hearing.close()
     stuck.set()
     await end_of_threads()
+
+
+# --- words while they are spoken ----------------------------------------------------------------------------------
+
+
+class Shown:
+    """A hearing that shows words, and what it has shown. The ears understand a word a second, and the last in part."""
+
+    WORDS = ("what", "is", "the", "capital", "of", "France")
+
+    def __init__(self, partial_s: float | None = 0.5) -> None:
+        self.ears = FakeEars(hear=self._understand)
+        self.ears.capabilities = dataclasses.replace(self.ears.capabilities, partial_s=partial_s)
+        self.shown: list[tuple[int, str]] = []
+        self.hearing = Hearing(self.ears, timeout=5.0, show=lambda turn, text: self.shown.append((turn, text)))
+        self.hearing.configure(None, None, shows=True)
+
+    def _understand(self, heard: Pcm16) -> str:
+        count = len(heard) / LISTENING_RATE
+        partly = "" if count == int(count) else f" {self.WORDS[int(count)][:2]}"
+        return " ".join(self.WORDS[: int(count)]) + partly
+
+    async def say(self, seconds: float, turn: int = 1) -> None:
+        """Feeds in frames of 20 ms and lets the ears keep up."""
+        for _ in range(round(seconds * 50)):
+            self.hearing.feed(turn, sound(WIRE_RATE // 50))
+            await until(lambda: self.hearing._behind == 0)
+            await asyncio.sleep(0)
+        await self.hearing.answer(self.hearing.hypothesis(turn))
+
+
+async def test_words_are_shown_while_they_are_spoken_as_far_as_hypotheses_agree() -> None:
+    scene = Shown()
+    await scene.say(4.2)
+    assert len(scene.shown) > 2, "not only at the end"
+    texts = [text for _, text in scene.shown]
+    assert all(later.startswith(earlier) for earlier, later in pairwise(texts)), "nothing is taken back"
+    assert texts[-1] == "what is the capital"[: len(texts[-1])]
+    assert "capital" not in texts[1], "two hypotheses have to agree"
+    scene.hearing.close()
+    await end_of_threads()
+
+
+@pytest.mark.parametrize("why", ["nobody wants to see them", "the engine has none that are worth their cost"])
+async def test_no_hypothesis_is_asked_for_that_nobody_looks_at(why: str) -> None:
+    scene = Shown(partial_s=None if why.startswith("the engine") else 0.5)
+    if why.startswith("nobody"):
+        scene.hearing.configure(None, None, shows=False)
+    for _ in range(20):
+        scene.hearing.feed(1, sound(WIRE_RATE // 10))
+    await finish(scene.hearing, 1)
+    assert "hypothesis" not in scene.ears.streams[0].calls
+    assert not scene.shown
+    scene.hearing.close()
+    await end_of_threads()
+
+
+async def test_a_slow_engine_is_asked_for_one_hypothesis_at_a_time(stuck: threading.Event) -> None:
+    scene = Shown()
+    scene.ears.hook = lambda step, cancel: stuck.wait(10) if step == "hypothesis" else None
+    for _ in range(100):
+        scene.hearing.feed(1, sound(WIRE_RATE // 10))
+    await until(lambda: scene.ears.streams and "hypothesis" in scene.ears.streams[0].calls)
+    stuck.set()
+    scene.ears.hear = lambda heard: "yes"
+    await finish(scene.hearing, 1)
+    assert scene.ears.streams[0].calls.count("hypothesis") == 1
+    scene.hearing.close()
+    await end_of_threads()
+
+
+async def test_a_hypothesis_of_a_pause_has_heard_all_so_that_nothing_is_fed_at_the_end(
+    ears: FakeEars, hearing: Hearing
+) -> None:
+    hearing.feed(1, sound(7_777))
+    await hearing.answer(hearing.hypothesis(1))
+    fed = ears.streams[0].calls.count("feed")
+    await finish(hearing, 1)
+    assert ears.streams[0].calls.count("feed") == fed
