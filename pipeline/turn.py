@@ -7,7 +7,8 @@ one clause of sound (the language model: by its reply, which is text and bounded
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
@@ -27,6 +28,7 @@ from pipeline.types import (
     TextDelta,
     ToolCallDelta,
     TurnAudio,
+    TurnCall,
     TurnClause,
     TurnEvent,
     TurnFailed,
@@ -73,8 +75,32 @@ async def run_turn(line: Line, model: LanguageModelStream, request: TurnRequest)
 def _generate(
     line: Line, model: LanguageModelStream, request: TurnRequest, cancel: CancelToken
 ) -> AsyncGenerator[ModelOutput, None]:
-    generation = GenerationRequest(prompt=request.prompt, max_tokens=request.max_tokens)
-    return iterate("llm", partial(model.generate, generation, cancel), cancel, timeout=line.timeouts.llm)
+    generation = GenerationRequest(
+        prompt=request.prompt,
+        max_tokens=request.max_tokens,
+        tool_choice=request.tool_choice,
+        parallel_tool_calls=request.parallel_tool_calls,
+    )
+    outputs = iterate("llm", partial(model.generate, generation, cancel), cancel, timeout=line.timeouts.llm)
+    return _known_calls(outputs, frozenset(tool.name for tool in request.prompt.tools))
+
+
+async def _known_calls(
+    outputs: AsyncGenerator[ModelOutput, None], known: frozenset[str]
+) -> AsyncGenerator[ModelOutput, None]:
+    """Leaves out calls of tools that the model was not given: there is nobody to answer them."""
+    numbers: dict[int, int] = {}
+    async with contextlib.aclosing(outputs):
+        async for output in outputs:
+            if not isinstance(output, ToolCallDelta):
+                yield output
+                continue
+            if output.name in known:
+                numbers[output.index] = len(numbers)
+            elif output.name:
+                log.warning("the model called `%s`, which is no tool of its", output.name)
+            if output.index in numbers:
+                yield replace(output, index=numbers[output.index])
 
 
 async def _write(line: Line, model: LanguageModelStream, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
@@ -87,7 +113,7 @@ async def _write(line: Line, model: LanguageModelStream, request: TurnRequest) -
                     yield TurnFinished(request.run, output)
                     return
                 case ToolCallDelta():
-                    pass  # no tools are offered to the model yet: a call is noise, not speech
+                    yield _call(request, output)
     raise _ended_without_saying_why()
 
 
@@ -95,7 +121,11 @@ def _ended_without_saying_why() -> StageError:
     return StageError("llm", "The language model ended without saying why.")
 
 
-_Spoken: TypeAlias = Clause | Generated | Exception
+def _call(request: TurnRequest, delta: ToolCallDelta) -> TurnCall:
+    return TurnCall(request.run, delta.index, delta.name, delta.arguments)
+
+
+_Spoken: TypeAlias = Clause | ToolCallDelta | Generated | Exception
 
 
 async def _speak(line: Line, model: LanguageModelStream, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
@@ -113,8 +143,14 @@ async def _speak(line: Line, model: LanguageModelStream, request: TurnRequest) -
                             async for chunk in chunks:
                                 for piece in slices(resampler.process(chunk), MAX_CHUNK):
                                     yield TurnAudio(request.run, piece)
+                case ToolCallDelta() as delta:
+                    # What was said before the call is heard to its end.
+                    for piece in _rest(resampler):
+                        yield TurnAudio(request.run, piece)
+                    resampler = StreamResampler(line.tts.rate, WIRE_RATE)
+                    yield _call(request, delta)
                 case Generated() as generated:
-                    for piece in slices(resampler.flush(), MAX_CHUNK):
+                    for piece in _rest(resampler):
                         yield TurnAudio(request.run, piece)
                     yield TurnFinished(request.run, generated)
                     return
@@ -126,10 +162,16 @@ async def _speak(line: Line, model: LanguageModelStream, request: TurnRequest) -
             await reading
 
 
+def _rest(resampler: StreamResampler) -> Iterator[Pcm16]:
+    return slices(resampler.flush(), MAX_CHUNK)
+
+
 async def _read_clauses(
     line: Line, model: LanguageModelStream, request: TurnRequest, spoken: asyncio.Queue[_Spoken]
 ) -> None:
-    """Cuts the reply into clauses as it is made. The queue ends with `Generated` or the error."""
+    """Cuts the reply into clauses as it is made; a call ends the clause before it. The queue ends with `Generated` or
+    the error.
+    """
     splitter = ClauseSplitter()
     try:
         async with contextlib.aclosing(_generate(line, model, request, CancelToken())) as outputs:
@@ -144,7 +186,10 @@ async def _read_clauses(
                         spoken.put_nowait(output)
                         return
                     case ToolCallDelta():
-                        pass  # as in _write
+                        for clause in splitter.finish():
+                            spoken.put_nowait(clause)
+                        splitter = ClauseSplitter()
+                        spoken.put_nowait(output)
         spoken.put_nowait(_ended_without_saying_why())
     except Exception as error:  # whatever it is: the reader waits for an end
         spoken.put_nowait(error)

@@ -225,6 +225,8 @@ class TurnRequest:
     voice: str | None = None
     speed: float = 1.0
     max_tokens: int | None = None
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +260,18 @@ class TurnAudio:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnCall:
+    """A piece of a tool call. `index` counts the calls of the reply; `name` comes with the first piece, and is empty
+    later; `arguments` is JSON in parts.
+    """
+
+    run: RunId
+    index: int
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnFinished:
     """The reply is whole; `generated` says why it ended and what it cost."""
 
@@ -279,4 +293,4 @@ class TurnFailed:
     kind: str = "server_error"
 
 
-TurnEvent: TypeAlias = TurnText | TurnClause | TurnAudio | TurnFinished | TurnFailed
+TurnEvent: TypeAlias = TurnText | TurnClause | TurnAudio | TurnCall | TurnFinished | TurnFailed

@@ -21,6 +21,8 @@ def profile_of(line: Line, config: Config) -> Profile:
         transcriber=line.config.transcription.engine,
         languages=line.transcription.capabilities.languages,
         transcriber_prompt=line.transcription.capabilities.prompt,
+        tools=line.llm.capabilities.tools,
+        forced_calls=line.llm.capabilities.forced_calls,
         endpointing_reads=line.endpointing.reads,
         speculation=line.config.speculation and line.transcription.capabilities.streaming,
     )

@@ -21,6 +21,7 @@ class _Response:
         self.in_conversation = event["conversation_id"] is not None
         self.items: dict[str, bool] = {}
         self.parts: dict[str, _Part] = {}
+        self.arguments: dict[str, str] = {}
         self.done: Event | None = None
 
 
@@ -87,7 +88,10 @@ class WireChecker:
         response.done = body
 
     def _on_response_output_item_added(self, event: Event) -> None:
-        self.responses[event["response_id"]].items[event["item"]["id"]] = False
+        items = self.responses[event["response_id"]].items
+        assert all(items.values()), "one item after the other (3)"
+        assert event["output_index"] == len(items)
+        items[event["item"]["id"]] = False
 
     def _on_response_output_item_done(self, event: Event) -> None:
         items = self.responses[event["response_id"]].items
@@ -118,6 +122,16 @@ class WireChecker:
 
     def _on_response_output_text_done(self, event: Event) -> None:
         assert "".join(self._part(event).deltas) == event["text"], "deltas add up to the done text (3)"
+
+    def _on_response_function_call_arguments_delta(self, event: Event) -> None:
+        response = self.responses[event["response_id"]]
+        assert response.items[event["item_id"]] is False, "deltas lie between added and done (3)"
+        response.arguments[event["item_id"]] = response.arguments.get(event["item_id"], "") + event["delta"]
+
+    def _on_response_function_call_arguments_done(self, event: Event) -> None:
+        response = self.responses[event["response_id"]]
+        assert response.items[event["item_id"]] is False
+        assert response.arguments.get(event["item_id"], "") == event["arguments"], "deltas add up to the done text (3)"
 
     def _part(self, event: Event) -> _Part:
         part = self.responses[event["response_id"]].parts[event["item_id"]]

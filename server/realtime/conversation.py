@@ -1,10 +1,10 @@
 """The items of the default conversation: their chain, what they say, and what was heard of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
-from pipeline.types import Message, Prompt
+from pipeline.types import Message, Prompt, Tool, ToolCall
 from server.realtime.refusal import Refusal
 from server.realtime.schema import ContentPart, Item
 from server.realtime.usage import ms_to_ticks, ticks_to_ms
@@ -100,15 +100,18 @@ class SpokenReply:
             self.truncate(self.cut_ms, in_progress=False)
 
 
-@dataclass(slots=True)
-class ConversationItem:
+Status = Literal["completed", "incomplete", "in_progress"]
+
+
+@dataclass(slots=True, kw_only=True)
+class MessageItem:
     """One message. `text` is what it says in words; for the user's speech, None until it is transcribed."""
 
     id: str
     role: Literal["system", "user", "assistant"]
     part: PartKind
     text: str | None = ""
-    status: Literal["completed", "incomplete", "in_progress"] = "completed"
+    status: Status = "completed"
     heard_ticks: int = 0
     """Length of the user's sound, samples at 24 kHz."""
     spoken: SpokenReply | None = None
@@ -145,6 +148,51 @@ class ConversationItem:
                 return ContentPart(type=self.part, text=self.text or "")
 
 
+@dataclass(slots=True, kw_only=True)
+class CallItem:
+    """A call of a function, made by the model. `arguments` is a JSON object as text, once it is complete."""
+
+    id: str
+    call_id: str
+    name: str
+    arguments: str = ""
+    status: Status = "completed"
+
+    def wire(self) -> Item:
+        return Item(
+            id=self.id,
+            object="realtime.item",
+            type="function_call",
+            status=self.status,
+            name=self.name,
+            call_id=self.call_id,
+            arguments=self.arguments,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class CallOutputItem:
+    """What came of a call, as text."""
+
+    id: str
+    call_id: str
+    output: str
+    status: Status = "completed"
+
+    def wire(self) -> Item:
+        return Item(
+            id=self.id,
+            object="realtime.item",
+            type="function_call_output",
+            status=self.status,
+            call_id=self.call_id,
+            output=self.output,
+        )
+
+
+ConversationItem: TypeAlias = MessageItem | CallItem | CallOutputItem
+
+
 class Conversation:
     """The chain of items, in order."""
 
@@ -172,10 +220,16 @@ class Conversation:
         """Adds an item after another (None: at the end, `root`: first); returns the id of the one before it.
 
         Raises:
-            Refusal: the other is unknown, or the item's id is taken.
+            Refusal: the other is unknown, the item's id is taken, or it is the output of an unknown call.
         """
         if any(other.id == item.id for other in self._items):
             raise Refusal("item_already_exists", f"There is already an item with id '{item.id}'.", "item.id")
+        if isinstance(item, CallOutputItem) and item.call_id not in self._calls():
+            raise Refusal(
+                "invalid_tool_call_id",
+                f"There is no call with id '{item.call_id}' in the conversation.",
+                "item.call_id",
+            )
         if after is None:
             return self.append(item)
         place = 0 if after == "root" else self._index(after, "previous_item_id") + 1
@@ -206,18 +260,47 @@ class Conversation:
         """
         return self._items.pop(self._index(item_id, "item_id"))
 
-    def prompt(self, instructions: str, last_words: str | None = None) -> Prompt:
+    def prompt(self, instructions: str, tools: tuple[Tool, ...] = (), last_words: str | None = None) -> Prompt:
         """Returns what the model is told; `last_words` are words of the user that are no item yet."""
         messages = [Message("system", instructions)] if instructions.strip() else []
-        messages += [message for item in self._items if (message := item.message())]
+        messages += self._messages()
         if last_words and last_words.strip():
             messages.append(Message("user", last_words.strip()))
-        return Prompt(tuple(messages))
+        return Prompt(tuple(messages), tools)
+
+    def _messages(self) -> Iterator[Message]:
+        """Yields the items as the model sees them: a call belongs to the words before it and is followed by its output.
+
+        Models take it ill when an output is missing or comes late, so a call without one is left out, and an output
+        is told where its call is.
+        """
+        outputs = {item.call_id: item.output for item in self._items if isinstance(item, CallOutputItem)}
+        text, calls = "", list[CallItem]()
+        for item in self._items:
+            if isinstance(item, CallOutputItem):
+                continue
+            if isinstance(item, CallItem):
+                if item.call_id in outputs:
+                    calls.append(item)
+                continue
+            message = item.message()
+            if message is None:
+                continue
+            yield from _spoken_and_called(text, calls, outputs)
+            text, calls = "", []
+            if message.role == "assistant":
+                text = message.text
+            else:
+                yield message
+        yield from _spoken_and_called(text, calls, outputs)
+
+    def _calls(self) -> set[str]:
+        return {item.call_id for item in self._items if isinstance(item, CallItem) and item.status == "completed"}
 
     def was_understood(self) -> bool:
         """Whether the user's speech since anything else was said has words; true where there is no such speech."""
         for item in reversed(self._items):
-            if item.part != "input_audio":
+            if not isinstance(item, MessageItem) or item.part != "input_audio":
                 return item is self.last
             if item.message() is not None:
                 return True
@@ -225,16 +308,16 @@ class Conversation:
 
     def pending(self) -> set[str]:
         """Returns the ids of the items whose words are still being found out."""
-        return {item.id for item in self._items if item.is_pending}
+        return {item.id for item in self._items if isinstance(item, MessageItem) and item.is_pending}
 
     def heard_ticks(self) -> int:
         """Returns the length of all the user's sound in the conversation, samples at 24 kHz."""
-        return sum(item.heard_ticks for item in self._items)
+        return sum(item.heard_ticks for item in self._items if isinstance(item, MessageItem))
 
     def interrupt(self, now: int) -> None:
         """Notes on the last reply that the user began to speak at `now` (ms)."""
         for item in reversed(self._items):
-            if item.spoken is not None:
+            if isinstance(item, MessageItem) and item.spoken is not None:
                 item.spoken.interrupt(now)
                 return
 
@@ -243,3 +326,11 @@ class Conversation:
             if item.id == item_id:
                 return index
         raise Refusal("item_not_found", f"There is no item with id '{item_id}' in the conversation.", param)
+
+
+def _spoken_and_called(text: str, calls: list[CallItem], outputs: Mapping[str, str]) -> Iterator[Message]:
+    if text or calls:
+        made = tuple(ToolCall(call.call_id, call.name, call.arguments) for call in calls)
+        yield Message("assistant", text, calls=made)
+    for call in calls:
+        yield Message("tool", outputs[call.call_id], call_id=call.call_id)

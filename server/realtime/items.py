@@ -1,13 +1,23 @@
 """Items that clients send, made into items of the conversation."""
 
+import json
+from collections.abc import Mapping
+
 from msgspec import UNSET
 
-from server.realtime.conversation import ConversationItem, PartKind
+from server.realtime.conversation import CallItem, CallOutputItem, ConversationItem, MessageItem, PartKind, Status
 from server.realtime.outbox import IdSource
 from server.realtime.refusal import Refusal
 from server.realtime.schema import ClientItem, ContentPart
 
-_ALLOWED: dict[str, PartKind] = {"system": "input_text", "user": "input_text", "assistant": "output_text"}
+_FIELDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "message": (("role", "content"), ()),
+    "function_call": (("name", "arguments"), ("call_id",)),
+    "function_call_output": (("call_id", "output"), ()),
+}
+"""The fields that an item of each type must have, and those that it may have besides."""
+
+_ALLOWED: Mapping[str, PartKind] = {"system": "input_text", "user": "input_text", "assistant": "output_text"}
 """The content that a message of each role may have."""
 
 
@@ -15,19 +25,55 @@ def item_from_client(item: ClientItem, ids: IdSource) -> ConversationItem:
     """Returns the item with an id of its own where the client gave none.
 
     Raises:
-        Refusal: the content is not what a message of this role may have.
+        Refusal: a field is missing, not of this type of item, or not what it may be.
     """
+    _check_fields(item)
+    status: Status = "incomplete" if item.status == "incomplete" else "completed"
+    match item.type:
+        case "message":
+            return _message(item, ids, status)
+        case "function_call":
+            assert isinstance(item.name, str)
+            assert isinstance(item.arguments, str)
+            _check_arguments(item.arguments)
+            call_id = item.call_id or ids("call")
+            return CallItem(
+                id=item.id or ids("item"), call_id=call_id, name=item.name, arguments=item.arguments, status=status
+            )
+        case "function_call_output":
+            assert isinstance(item.call_id, str)
+            assert isinstance(item.output, str)
+            return CallOutputItem(id=item.id or ids("item"), call_id=item.call_id, output=item.output, status=status)
+
+
+def _check_fields(item: ClientItem) -> None:
+    needed, optional = _FIELDS[item.type]
+    for name in needed:
+        if getattr(item, name) in (UNSET, None):
+            raise Refusal(
+                "missing_required_parameter", f"An item of type '{item.type}' needs `{name}`.", f"item.{name}"
+            )
+    for name in ("role", "content", "name", "call_id", "arguments", "output"):
+        if name not in needed and name not in optional and getattr(item, name) is not UNSET:
+            raise Refusal("unknown_parameter", f"An item of type '{item.type}' has no `{name}`.", f"item.{name}")
+
+
+def _check_arguments(arguments: str) -> None:
+    try:
+        is_object = isinstance(json.loads(arguments), dict)
+    except (ValueError, RecursionError):
+        is_object = False
+    if not is_object:
+        raise Refusal("invalid_value", "`arguments` must be a JSON object as text.", "item.arguments")
+
+
+def _message(item: ClientItem, ids: IdSource, status: Status) -> MessageItem:
+    assert isinstance(item.role, str)
     allowed = _ALLOWED[item.role]
     if not item.content:
         raise Refusal("invalid_value", "A message needs at least one content part.", "item.content")
     texts = [_text(part, allowed, item.role, index) for index, part in enumerate(item.content)]
-    return ConversationItem(
-        id=item.id or ids("item"),
-        role=item.role,
-        part=allowed,
-        text="\n".join(texts),
-        status="incomplete" if item.status == "incomplete" else "completed",
-    )
+    return MessageItem(id=item.id or ids("item"), role=item.role, part=allowed, text="\n".join(texts), status=status)
 
 
 def _text(part: ContentPart, allowed: PartKind, role: str, index: int) -> str:

@@ -15,10 +15,10 @@ from typing import Any
 
 from msgspec import UNSET
 
-from pipeline.types import TurnAudio, TurnClause, TurnFailed, TurnFinished, TurnText
+from pipeline.types import Tool, TurnAudio, TurnCall, TurnClause, TurnFailed, TurnFinished, TurnText
 from server.realtime import client_events as client
 from server.realtime.commands import AssessPause, Command, Hypothesise, SetTranscription
-from server.realtime.conversation import Conversation, ConversationItem
+from server.realtime.conversation import Conversation, MessageItem
 from server.realtime.inbox import (
     Disconnected,
     Event,
@@ -53,7 +53,14 @@ from server.realtime.server_events import (
     TranscriptionError,
     TranscriptionFailed,
 )
-from server.realtime.session_config import Profile, check_voice, initial_session, updated_session
+from server.realtime.session_config import (
+    Profile,
+    check_tools,
+    check_voice,
+    initial_session,
+    tool_choice_of,
+    updated_session,
+)
 from server.realtime.usage import transcription_usage
 
 BYTES_PER_TICK = 2
@@ -72,7 +79,7 @@ class Machine:
         self._conversation = Conversation()
         self._responding = Responding(self._outbox, self._conversation)
         self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
-        self._spoken: dict[int, tuple[Utterance, ConversationItem]] = {}
+        self._spoken: dict[int, tuple[Utterance, MessageItem]] = {}
         """What was said and is still being put into words, by turn."""
         self._answer_next = False
         """Whether something was said, while a response was active, that is to be answered after it."""
@@ -97,7 +104,9 @@ class Machine:
             PartialTranscript: self._partial_transcript,
             Transcribed: self._transcribed,
             TranscriptionFault: self._transcription_fault,
-            **dict.fromkeys((TurnText, TurnClause, TurnAudio, TurnFinished, TurnFailed), self._responding.take),
+            **dict.fromkeys(
+                (TurnText, TurnClause, TurnAudio, TurnCall, TurnFinished, TurnFailed), self._responding.take
+            ),
         }
 
     @property
@@ -169,7 +178,7 @@ class Machine:
         self._responding.drop_held()
 
     def committed(self, utterance: Utterance, end: int, by_voice: bool) -> None:
-        item = ConversationItem(
+        item = MessageItem(
             id=utterance.item_id, role="user", part="input_audio", text=None, heard_ticks=end - utterance.start
         )
         previous = self._conversation.append(item)
@@ -304,7 +313,7 @@ class Machine:
 
     def _truncate_item(self, event: client.ConversationItemTruncate) -> None:
         item = self._conversation.get(event.item_id)
-        if item.spoken is None:
+        if not isinstance(item, MessageItem) or item.spoken is None:
             raise Refusal("invalid_value", f"Item '{item.id}' has no sound of the assistant to truncate.", "item_id")
         if event.content_index != 0:
             raise Refusal(
@@ -335,6 +344,10 @@ class Machine:
         if params.audio is not UNSET and params.audio.output is not UNSET and params.audio.output.voice is not UNSET:
             voice = params.audio.output.voice
             check_voice(voice, self._profile, "response.audio.output.voice")
+        tools = session.tools if params.tools is UNSET else params.tools
+        choice = session.tool_choice if params.tool_choice is UNSET else params.tool_choice
+        if params.tools is not UNSET or params.tool_choice is not UNSET:
+            check_tools(tools, choice, self._profile, "response")
         modalities = session.output_modalities if params.output_modalities is UNSET else params.output_modalities
         limit = session.max_output_tokens if params.max_output_tokens is UNSET else params.max_output_tokens
         return ReplyConfig(
@@ -344,5 +357,8 @@ class Machine:
             engine_voice=self._profile.voices[voice],
             speed=session.audio.output.speed,
             max_output_tokens=limit,
+            tools=tuple(Tool(tool.name, tool.description, tool.parameters) for tool in tools),
+            tool_choice=tool_choice_of(choice),
+            parallel_tool_calls=params.parallel_tool_calls is not False,
             metadata=params.metadata,
         )

@@ -5,13 +5,15 @@ from enum import Enum, auto
 from typing import Literal, TypedDict
 
 from pipeline.audio import pcm16_to_bytes
-from pipeline.types import Generated, Pcm16, RunId
-from server.realtime.conversation import Conversation, ConversationItem, SpokenReply
+from pipeline.types import Generated, Pcm16, RunId, Tool, ToolChoice
+from server.realtime.conversation import CallItem, Conversation, MessageItem, SpokenReply
 from server.realtime.outbox import Outbox
 from server.realtime.schema import ContentPart, Item, ResponseObject, StatusDetails, StatusError
 from server.realtime.server_events import (
     ContentPartAdded,
     ContentPartDone,
+    FunctionCallArgumentsDelta,
+    FunctionCallArgumentsDone,
     ItemAdded,
     ItemDone,
     OutputAudioDelta,
@@ -47,6 +49,9 @@ class ReplyConfig:
     engine_voice: str
     speed: float
     max_output_tokens: int | Literal["inf"]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool = True
     metadata: dict[str, str] | None = None
 
     @property
@@ -83,6 +88,15 @@ class _Place(TypedDict):
     content_index: int
 
 
+class _CallPlace(TypedDict):
+    """Where an event about a call belongs."""
+
+    response_id: str
+    item_id: str
+    output_index: int
+    call_id: str
+
+
 @dataclass(slots=True)
 class Reply:
     """A response under way. `conversation` is None when it is out of band."""
@@ -98,11 +112,14 @@ class Reply:
     """Ids of the items whose words it waits for."""
     run: RunId | None = None
     phase: ReplyPhase = ReplyPhase.CREATED
-    item: ConversationItem | None = None
+    items: list[MessageItem | CallItem] = field(default_factory=list)
+    """What it has made, in order; the last one is open while its status is `in_progress`."""
     heard_ticks: int = 0
     _sound: int = 0
     """Samples at 24 kHz that were sent, whatever the client has cut since."""
     _text: list[str] = field(default_factory=list)
+    """The words of the open message."""
+    _calls: int = 0
 
     def create(self) -> None:
         self.outbox.send(ResponseCreated(response=self._object("in_progress")))
@@ -110,14 +127,14 @@ class Reply:
 
     def add_text(self, text: str) -> None:
         """Sends text of a reply in writing."""
-        item = self._open_item()
+        item = self._open_message()
         item.text = (item.text or "") + text
         self._text.append(text)
         self.outbox.send(OutputTextDelta(delta=text, **self._place(item)))
 
     def add_clause(self, text: str) -> None:
         """Sends the words whose sound comes next."""
-        item = self._open_item()
+        item = self._open_message()
         assert item.spoken is not None
         item.spoken.begin_clause(text)
         self._text.append(text)
@@ -125,27 +142,38 @@ class Reply:
 
     def add_sound(self, samples: Pcm16) -> None:
         """Sends sound, int16 `[n]` at 24 kHz, of the clause named last."""
-        item = self._open_item()
+        item = self._open_message()
         assert item.spoken is not None
         item.spoken.add_sound(len(samples), self.outbox.now)
         self._sound += len(samples)
         self.outbox.send(OutputAudioDelta(delta=pcm16_to_bytes(samples), **self._place(item)))
 
+    def add_call(self, index: int, name: str, arguments: str) -> None:
+        """Sends a piece of the call with this number; see `TurnCall`."""
+        item = self._open_call(name) if index >= self._calls else self.items[-1]
+        assert isinstance(item, CallItem), "calls come one after the other"
+        if arguments:
+            item.arguments += arguments
+            self.outbox.send(FunctionCallArgumentsDelta(delta=arguments, **self._call_place(item)))
+
     def end(self, outcome: Outcome) -> None:
         """Closes whatever is open, then the response."""
-        if self.item is not None:
-            self._close_item(self.item, "completed" if outcome.status == "completed" else "incomplete")
+        self._close_item("completed" if outcome.status == "completed" else "incomplete")
         self.phase = ReplyPhase.ENDED
         self.outbox.send(ResponseDone(response=self._object(outcome.status, outcome)))
 
-    def _place(self, item: ConversationItem) -> _Place:
-        return _Place(response_id=self.id, item_id=item.id, output_index=0, content_index=0)
+    def _place(self, item: MessageItem) -> _Place:
+        return _Place(response_id=self.id, item_id=item.id, output_index=len(self.items) - 1, content_index=0)
 
-    def _open_item(self) -> ConversationItem:
-        if self.item is not None:
-            return self.item
+    def _call_place(self, item: CallItem) -> _CallPlace:
+        index = len(self.items) - 1
+        return _CallPlace(response_id=self.id, item_id=item.id, output_index=index, call_id=item.call_id)
+
+    def _open_message(self) -> MessageItem:
+        if self.items and isinstance(last := self.items[-1], MessageItem):
+            return last
         spoken = SpokenReply() if self.config.modality == "audio" else None
-        self.item = item = ConversationItem(
+        item = MessageItem(
             id=self.outbox.new_id("item"),
             role="assistant",
             part="output_audio" if spoken else "output_text",
@@ -153,16 +181,47 @@ class Reply:
             spoken=spoken,
             has_part=False,
         )
-        self.phase = ReplyPhase.PLAYING
-        self.outbox.send(OutputItemAdded(response_id=self.id, output_index=0, item=item.wire()))
-        if self.conversation is not None:
-            previous = self.conversation.append(item)
-            self.outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
+        self._open(item)
         item.has_part = True
         self.outbox.send(ContentPartAdded(part=self._part(""), **self._place(item)))
         return item
 
-    def _close_item(self, item: ConversationItem, status: Literal["completed", "incomplete"]) -> None:
+    def _open_call(self, name: str) -> CallItem:
+        item = CallItem(
+            id=self.outbox.new_id("item"), call_id=self.outbox.new_id("call"), name=name, status="in_progress"
+        )
+        self._calls += 1
+        self._open(item)
+        return item
+
+    def _open(self, item: MessageItem | CallItem) -> None:
+        self._close_item("completed")
+        self.phase = ReplyPhase.PLAYING
+        self.items.append(item)
+        self._text = []
+        self.outbox.send(OutputItemAdded(response_id=self.id, output_index=len(self.items) - 1, item=item.wire()))
+        if self.conversation is not None:
+            previous = self.conversation.append(item)
+            self.outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
+
+    def _close_item(self, status: Literal["completed", "incomplete"]) -> None:
+        if not self.items:
+            return
+        item = self.items[-1]
+        if isinstance(item, CallItem):
+            self.outbox.send(
+                FunctionCallArgumentsDone(name=item.name, arguments=item.arguments, **self._call_place(item))
+            )
+        else:
+            self._close_part(item)
+        item.status = status
+        if isinstance(item, MessageItem) and item.spoken is not None:
+            item.spoken.settle()
+        if self.conversation is not None:
+            self.outbox.send(ItemDone(previous_item_id=self.conversation.before(item), item=item.wire()))
+        self.outbox.send(OutputItemDone(response_id=self.id, output_index=len(self.items) - 1, item=item.wire()))
+
+    def _close_part(self, item: MessageItem) -> None:
         text, place = "".join(self._text), self._place(item)
         if item.spoken is not None:
             self.outbox.send(OutputAudioDone(**place))
@@ -170,12 +229,6 @@ class Reply:
         else:
             self.outbox.send(OutputTextDone(text=text, **place))
         self.outbox.send(ContentPartDone(part=self._part(text), **place))
-        item.status = status
-        if item.spoken is not None:
-            item.spoken.settle()
-        if self.conversation is not None:
-            self.outbox.send(ItemDone(previous_item_id=self.conversation.before(item), item=item.wire()))
-        self.outbox.send(OutputItemDone(response_id=self.id, output_index=0, item=item.wire()))
 
     def _part(self, text: str) -> ContentPart:
         if self.config.modality == "audio":
@@ -186,7 +239,7 @@ class Reply:
         output: list[Item] = []
         usage = None
         if outcome is not None:
-            output = [self.item.wire()] if self.item else []
+            output = [item.wire() for item in self.items]
             usage = response_usage(outcome.generated, self.heard_ticks, self._sound)
         return ResponseObject(
             id=self.id,

@@ -13,6 +13,7 @@ from pipeline.types import (
     Prompt,
     RunId,
     TurnAudio,
+    TurnCall,
     TurnClause,
     TurnEvent,
     TurnFailed,
@@ -105,7 +106,7 @@ class Responding:
     def hold(self, run: RunId, config: ReplyConfig, words: str) -> None:
         """Starts the reply to words that may be all the user wants to say."""
         self.drop_held()
-        request = _request(run, config, self._conversation.prompt(config.instructions, last_words=words))
+        request = _request(run, config, self._conversation.prompt(config.instructions, config.tools, words))
         self._held = Held(request)
         self._outbox.put(StartRun(request, held=True))
 
@@ -164,7 +165,7 @@ class Responding:
         if reply.needs_words and not self._conversation.was_understood():
             self._end(reply, Outcome("completed"))
             return
-        prompt = self._conversation.prompt(reply.config.instructions)
+        prompt = self._conversation.prompt(reply.config.instructions, reply.config.tools)
         reply.heard_ticks = self._conversation.heard_ticks()
         request = _request(RunId(self._outbox.new_turn(), 0), reply.config, prompt)
         if reply.conversation is not None and self._held is not None:
@@ -197,6 +198,8 @@ class Responding:
             case TurnAudio(samples=samples):
                 self.audio_was_sent = True
                 reply.add_sound(samples)
+            case TurnCall(index=index, name=name, arguments=arguments):
+                reply.add_call(index, name, arguments)
             case TurnFinished(generated=generated):
                 if generated.reason == "max_tokens":
                     self._end(reply, Outcome("incomplete", reason="max_output_tokens", generated=generated))
@@ -225,4 +228,6 @@ def _request(run: RunId, config: ReplyConfig, prompt: Prompt) -> TurnRequest:
         voice=config.engine_voice,
         speed=config.speed,
         max_tokens=config.max_tokens,
+        tool_choice=config.tool_choice,
+        parallel_tool_calls=config.parallel_tool_calls,
     )

@@ -84,6 +84,25 @@ Modalities = Annotated[list[Literal["text", "audio"]], Meta(min_length=1, max_le
 MaxOutputTokens = Annotated[int, Meta(ge=1, le=4096)] | Literal["inf"]
 
 
+class FunctionTool(msgspec.Struct, tag_field="type", tag="function", forbid_unknown_fields=True, omit_defaults=True):
+    """A function of the client's that the model may call. `parameters` is a JSON schema."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+    description: str = ""
+    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class FunctionChoice(msgspec.Struct, tag_field="type", tag="function", forbid_unknown_fields=True):
+    """This function must be called."""
+
+    name: str
+
+
+Tools = Annotated[list[FunctionTool], Meta(max_length=128)]
+ToolChoiceParam = str | FunctionChoice
+"""`auto`, `none`, `required`, or a function: as an object, or by its bare name."""
+
+
 class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The effective configuration of a session, as `session.created` and `session.updated` show it."""
 
@@ -95,8 +114,8 @@ class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     instructions: str
     output_modalities: Modalities
     audio: Audio
-    tools: Annotated[list[Any], Meta(max_length=0)] = msgspec.field(default_factory=list)
-    tool_choice: Literal["auto", "none"] = "auto"
+    tools: Tools = msgspec.field(default_factory=list)
+    tool_choice: ToolChoiceParam = "auto"
     max_output_tokens: MaxOutputTokens = "inf"
     truncation: Literal["auto"] = "auto"
     include: None = None
@@ -126,14 +145,22 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
     status: str | UnsetType = UNSET
     role: str | UnsetType = UNSET
     content: list[ContentPart] | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    call_id: str | UnsetType = UNSET
+    arguments: str | UnsetType = UNSET
+    output: str | UnsetType = UNSET
 
 
 class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """An item as a client sends it: a message of any role. (One struct: they differ in what `content` allows.)"""
+    """An item as a client sends it. (One struct: msgspec tells apart by one tag, and messages differ by role.)"""
 
-    type: Literal["message"]
-    role: Literal["system", "user", "assistant"]
-    content: list[ContentPart]
+    type: Literal["message", "function_call", "function_call_output"]
+    role: Literal["system", "user", "assistant"] | UnsetType = UNSET
+    content: list[ContentPart] | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    call_id: Annotated[str, Meta(min_length=1, max_length=256)] | UnsetType | None = UNSET
+    arguments: str | UnsetType = UNSET
+    output: str | UnsetType = UNSET
     id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     object: Literal["realtime.item"] | None = None
     status: Literal["completed", "incomplete", "in_progress"] | None = None
@@ -161,8 +188,9 @@ class ResponseParams(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     max_output_tokens: MaxOutputTokens | UnsetType = UNSET
     metadata: Metadata | None = None
     conversation: Literal["auto", "none"] = "auto"
-    tools: Annotated[list[Any], Meta(max_length=0)] | UnsetType = UNSET
-    tool_choice: Literal["auto", "none"] | UnsetType = UNSET
+    tools: Tools | UnsetType = UNSET
+    tool_choice: ToolChoiceParam | UnsetType = UNSET
+    parallel_tool_calls: bool | None = None
 
 
 class InputTokenDetails(msgspec.Struct, kw_only=True):

@@ -149,6 +149,24 @@ class OutputTextDone(PartEvent, tag="response.output_text.done"):
     text: str
 
 
+class CallEvent(ServerEvent):
+    """Base of the events about one function call of a response."""
+
+    response_id: str
+    item_id: str
+    output_index: int
+    call_id: str
+
+
+class FunctionCallArgumentsDelta(CallEvent, tag="response.function_call_arguments.delta"):
+    delta: str
+
+
+class FunctionCallArgumentsDone(CallEvent, tag="response.function_call_arguments.done"):
+    name: str
+    arguments: str
+
+
 class OutputAudioTranscriptDelta(PartEvent, tag="response.output_audio_transcript.delta"):
     delta: str
 

@@ -1,22 +1,26 @@
 """The session's configuration: what it starts as, and how an update is merged, judged and applied."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET
 
+from pipeline.types import NamedTool, ToolChoice
 from server.realtime.refusal import Refusal
 from server.realtime.schema import (
     FIXED_SESSION_FIELDS,
     Audio,
     AudioInput,
     AudioOutput,
+    FunctionChoice,
+    FunctionTool,
     SemanticVad,
     ServerVad,
     Session,
+    ToolChoiceParam,
     Transcription,
 )
 
@@ -37,6 +41,9 @@ class Profile:
     languages: frozenset[str]
     transcriber_prompt: bool
     speculation: bool
+    tools: bool = False
+    forced_calls: bool = False
+    """Whether the language model can be given tools, and be made to call one."""
     endpointing_reads: frozenset[Literal["sound", "words"]] = frozenset()
     """What the end-of-turn detector looks at besides the silence; with nothing there is no `semantic_vad`."""
 
@@ -87,6 +94,8 @@ def updated_session(
     except msgspec.ValidationError as error:
         raise refusal_of(error, "session") from None
     _check(new, session, profile, voice_is_fixed)
+    if isinstance(wanted := tool_choice_of(new.tool_choice), NamedTool):
+        new.tool_choice = FunctionChoice(wanted.name)  # the schema of `session.updated` has no bare names
     return new
 
 
@@ -138,6 +147,8 @@ def _check(new: Session, old: Session, profile: Profile, voice_is_fixed: bool) -
             "detector in models.yaml (`endpointing: {engine: smart-turn, …}`).",
             "session.audio.input.turn_detection.type",
         )
+    if (new.tools, new.tool_choice) != (old.tools, old.tool_choice):
+        check_tools(new.tools, new.tool_choice, profile, "session")
     if new.audio.input.transcription is not None:
         _check_transcription(new.audio.input.transcription, profile)
 
@@ -149,6 +160,38 @@ def check_voice(voice: str, profile: Profile, param: str) -> None:
     if voice not in profile.voices:
         some = ", ".join(sorted(profile.voices)[:12])
         raise Refusal("invalid_value", f"There is no voice '{voice}'. Some that there are: {some}.", param)
+
+
+def check_tools(tools: Sequence[FunctionTool], choice: ToolChoiceParam, profile: Profile, root: str) -> None:
+    """Raises:
+    Refusal: the pipeline's model cannot be given tools, two have one name, or the choice cannot be met.
+    """
+    if tools and not profile.tools:
+        raise Refusal(
+            "invalid_value", f"The language model of '{profile.model}' cannot be given tools.", f"{root}.tools"
+        )
+    names = [tool.name for tool in tools]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise Refusal("invalid_value", f"There are two tools called '{name}'.", f"{root}.tools[{index}].name")
+    wanted = tool_choice_of(choice)
+    where = f"{root}.tool_choice"
+    if isinstance(wanted, NamedTool) and wanted.name not in names:
+        known = ", ".join(["auto", "none", "required", *names])
+        raise Refusal("invalid_value", f"There is no tool '{wanted.name}'. Choose one of: {known}.", where)
+    if wanted == "required" and not names:
+        raise Refusal("invalid_value", "A call cannot be required where there are no tools.", where)
+    if wanted not in ("auto", "none") and not profile.forced_calls:
+        raise Refusal("invalid_value", f"The language model of '{profile.model}' cannot be made to call a tool.", where)
+
+
+def tool_choice_of(choice: ToolChoiceParam) -> ToolChoice:
+    """Returns the choice as the pipeline knows it."""
+    match choice:
+        case "auto" | "none" | "required":
+            return choice
+        case FunctionChoice(name=name) | str(name):
+            return NamedTool(name)
 
 
 def _check_transcription(transcription: Transcription, profile: Profile) -> None:
@@ -179,14 +222,14 @@ def speaks(asked: str, known: str) -> bool:
 
 
 _NOT_YET: tuple[tuple[str, str], ...] = (
-    (r"tools|tool_choice", "Tools are not there yet in this version of Parley"),
+    (r"tools(\[\d*\.*\])?(\.type)?", "Tools are of type 'function' in this version of Parley"),
     (r"idle_timeout_ms", "An idle timeout is not there yet in this version of Parley"),
     (r"format\.(type|rate)", "This version of Parley speaks audio/pcm at 24000 Hz only"),
     (r"noise_reduction", "Noise reduction is not there yet in this version of Parley: it is null"),
     (r"tracing|prompt|include", "This is not there yet in this version of Parley: it is null"),
     (r"truncation", "Truncation is 'auto' in this version of Parley"),
     (r"image_url|detail", "Images are not there yet in this version of Parley"),
-    (r"item\.type", "Items are of type 'message' in this version of Parley"),
+    (r"item\.type", "MCP items are not there yet in this version of Parley"),
     (r"response\.input", "A response's own input is not there yet in this version of Parley"),
 )
 """Fields, by the end of their path, of which the protocol has more than Parley does so far, and what to say then."""

@@ -126,7 +126,7 @@ class Sessions(RuleBasedStateMachine):
         spoken = [
             event["item"]["id"]
             for event in self.world.wire.of_type("conversation.item.added")
-            if event["item"]["role"] == "assistant"
+            if event["item"].get("role") == "assistant"
         ]
         if spoken:
             item_id = data.draw(st.sampled_from(spoken))
@@ -134,6 +134,18 @@ class Sessions(RuleBasedStateMachine):
                 type="conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=ms
             )
             assert sent[0]["type"] in ("conversation.item.truncated", "error")
+
+    @rule(data=st.data())
+    def client_answers_a_call(self, data: st.DataObject) -> None:
+        calls = [
+            event["item"]["call_id"]
+            for event in self.world.wire.of_type("conversation.item.added")
+            if event["item"]["type"] == "function_call"
+        ]
+        call_id = data.draw(st.sampled_from([*calls, "call_unknown"]))
+        item = {"type": "function_call_output", "call_id": call_id, "output": "42"}
+        sent = self.world.client(type="conversation.item.create", item=item)
+        assert sent[0]["type"] in ("conversation.item.added", "error")
 
     @rule(data=st.data())
     def client_deletes_an_item(self, data: st.DataObject) -> None:
@@ -170,7 +182,7 @@ class Sessions(RuleBasedStateMachine):
         return [run for run in self.world.runs.values() if not run.over]
 
     @precondition(lambda self: self._unfinished())
-    @rule(data=st.data(), what=st.sampled_from(["clause", "clause", "clause", "finish", "limit", "fail"]))
+    @rule(data=st.data(), what=st.sampled_from(["clause", "clause", "clause", "call", "finish", "limit", "fail"]))
     def run_makes_something(self, data: st.DataObject, what: str) -> None:
         # Cancelled runs too: what was on its way still arrives.
         self.world.step_run(data.draw(st.sampled_from(self._unfinished())), what)

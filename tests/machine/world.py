@@ -17,6 +17,7 @@ from pipeline.types import (
     RunId,
     Transcript,
     TurnAudio,
+    TurnCall,
     TurnClause,
     TurnFailed,
     TurnFinished,
@@ -54,6 +55,8 @@ PROFILE = Profile(
     languages=frozenset({"en-us"}),
     transcriber_prompt=False,
     speculation=True,
+    tools=True,
+    forced_calls=True,
 )
 
 
@@ -71,6 +74,7 @@ class SimulatedRun:
     cancelled: bool = False
     over: bool = False
     said: int = 0
+    calls: int = 0
 
 
 @dataclass
@@ -170,6 +174,10 @@ class World:
                 return self.handle(TurnText(rid, text))
             sent = self.handle(TurnClause(rid, text))
             return sent + self.handle(TurnAudio(rid, np.zeros(2400 * run.said, np.int16)))
+        if what == "call":
+            run.calls += 1
+            sent = self.handle(TurnCall(rid, run.calls - 1, "look_up", '{"what": '))
+            return sent + self.handle(TurnCall(rid, run.calls - 1, "", f'"r{rid.turn}"}}'))
         run.over = True
         if what == "fail":
             return self.handle(TurnFailed(rid, "tts_failed", "broken"))

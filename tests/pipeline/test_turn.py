@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,14 @@ from pipeline.turn import MAX_CHUNK, run_turn
 from pipeline.types import (
     Generated,
     Message,
+    NamedTool,
     Prompt,
     RunId,
     SpeechRequest,
+    Tool,
     ToolCallDelta,
     TurnAudio,
+    TurnCall,
     TurnClause,
     TurnEvent,
     TurnFailed,
@@ -115,13 +119,42 @@ async def test_a_reply_in_writing_is_passed_on_as_it_comes_and_never_spoken() ->
     assert not voice.requests
 
 
+DOOR = Prompt(PROMPT.messages, tools=(Tool("open_door"),))
+CALL = [ToolCallDelta(0, "open_door", '{"door":'), ToolCallDelta(0, "", "1}")]
+
+
 @pytest.mark.parametrize("request_", [SPEAK, WRITE], ids=["audio", "text"])
-async def test_a_tool_call_is_neither_spoken_nor_shown(request_: TurnRequest) -> None:
+async def test_a_call_of_a_tool_that_the_model_was_not_given_is_neither_made_nor_spoken(request_: TurnRequest) -> None:
     voice = FakeVoice()
-    outputs = ["Let me see. ", ToolCallDelta(0, "open_door", '{"door":'), ToolCallDelta(0, "", "1}"), "Done."]
-    events = await run(fake_line(llm=FakeModel(outputs), tts=voice), request_)
+    events = await run(fake_line(llm=FakeModel(["Let me see. ", *CALL, "Done."]), tts=voice), request_)
     assert words(events) == "Let me see. Done."
+    assert not of(TurnCall, events)
     assert not any("door" in request.text for request in voice.requests)
+
+
+@pytest.mark.parametrize("request_", [SPEAK, WRITE], ids=["audio", "text"])
+async def test_a_call_comes_between_the_words_before_and_after_it(request_: TurnRequest) -> None:
+    voice = FakeVoice(rate=22_050)
+    outputs = ["Let me see", ToolCallDelta(0, "close_door", "{}"), ToolCallDelta(1, "open_door", "{"), "Done."]
+    outputs.insert(3, ToolCallDelta(1, "", "}"))
+    events = await run(fake_line(llm=FakeModel(outputs), tts=voice), replace(request_, prompt=DOOR))
+    assert of(TurnCall, events) == [TurnCall(RUN, 0, "open_door", "{"), TurnCall(RUN, 0, "", "}")]
+    kinds = [type(event) for event in events]
+    first = kinds.index(TurnCall)
+    assert words(events[:first]) == "Let me see"
+    assert words(events[first:]) == "Done."
+    if request_ is SPEAK:
+        before = sum(len(event.samples) for event in of(TurnAudio, events[:first]))
+        after = sum(len(event.samples) for event in of(TurnAudio, events[first:]))
+        assert abs(before - after) <= 1, "each has the whole of its own sound"
+
+
+async def test_the_model_is_told_how_to_choose_among_its_tools() -> None:
+    model = FakeModel(CALL)
+    choice = NamedTool("open_door")
+    await run(fake_line(llm=model), replace(WRITE, prompt=DOOR, tool_choice=choice, parallel_tool_calls=False))
+    (request,) = model.requests
+    assert (request.prompt, request.tool_choice, request.parallel_tool_calls) == (DOOR, choice, False)
 
 
 async def test_an_empty_reply_is_finished_without_sound() -> None:

@@ -15,6 +15,8 @@ from server.realtime.inbox import Refused
 from server.realtime.schema import (
     ClientItem,
     ContentPart,
+    FunctionChoice,
+    FunctionTool,
     PcmFormat,
     ResponseAudio,
     ResponseAudioOutput,
@@ -34,9 +36,12 @@ PARAMS = ResponseParams(
     max_output_tokens=16,
     metadata={"key": "value"},
     conversation="none",
-    tools=[],
-    tool_choice="none",
+    tools=[FunctionTool(name="f", description="Does it.", parameters={"type": "object"})],
+    tool_choice=FunctionChoice(name="f"),
+    parallel_tool_calls=False,
 )
+CALL = ClientItem(type="function_call", name="f", call_id="call_x", arguments="{}")
+OUTPUT = ClientItem(type="function_call_output", call_id="call_x", output="done")
 
 CLIENT_EXAMPLES: list[client.ClientEvent] = [
     client.SessionUpdate(event_id="e", session={"type": "realtime", "instructions": "Be kind."}),
@@ -47,6 +52,8 @@ CLIENT_EXAMPLES: list[client.ClientEvent] = [
     client.OutputAudioBufferClear(),
     client.ConversationItemCreate(item=MESSAGE),
     client.ConversationItemCreate(item=MESSAGE, previous_item_id="root", event_id="e"),
+    client.ConversationItemCreate(item=CALL),
+    client.ConversationItemCreate(item=OUTPUT),
     client.ConversationItemRetrieve(item_id="item_x"),
     client.ConversationItemDelete(item_id="item_x"),
     client.ConversationItemTruncate(item_id="item_x", content_index=0, audio_end_ms=1500),
@@ -174,7 +181,8 @@ JSON = st.recursive(
 )
 KEYS = st.sampled_from(
     "type event_id session audio item item_id response response_id previous_item_id content content_index audio_end_ms "
-    "role input output turn_detection transcription voice format metadata conversation".split()
+    "role input output turn_detection transcription voice format metadata conversation "
+    "tools tool_choice name call_id arguments".split()
 )
 EVENTS = [json.loads(msgspec.json.encode(event)) for event in CLIENT_EXAMPLES]
 
@@ -281,7 +289,7 @@ def everything_that_is_ever_sent() -> World:
     world.speak(20, voiced=False)
     world.transcribe(world.finishing[0], "hello there")
     run = next(run for run in world.runs.values() if not run.cancelled)
-    for step in ("clause", "clause", "finish"):
+    for step in ("clause", "clause", "call", "finish"):
         world.step_run(run, step)
     item_id = world.wire.of_type("response.output_item.added")[0]["item"]["id"]
     world.client(type="conversation.item.retrieve", item_id=item_id)
@@ -303,7 +311,7 @@ def all_server_events() -> set[str]:
     def subclasses(kind: type) -> list[type]:
         return [each for direct in kind.__subclasses__() for each in (direct, *subclasses(direct))]
 
-    abstract = {server.PartEvent}
+    abstract = {server.PartEvent, server.CallEvent}
     return {kind.__struct_config__.tag for kind in subclasses(server.ServerEvent) if kind not in abstract}  # type: ignore[attr-defined]
 
 
