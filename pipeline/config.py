@@ -10,8 +10,9 @@
         tts: {engine: espeak-ng, voice: en-us}
         instructions: …                 # what the model is told where a client says nothing
         speculation: true               # start the reply in the first quiet frames and hold it
+        voices: {alloy: en-us+f3}       # names of voices that lead to voices of this pipeline; go before those below
     aliases: {"gpt-realtime*": default} # names that lead to a pipeline; * and ? stand for any letters
-    voices: {alloy: en-us+f3}           # names of voices that lead to voices of the pipeline
+    voices: {alloy: en-us+f3}           # the same for all pipelines that have the voice; in others the default speaks
 
 What is wrong with the file itself is an error for every pipeline in it. What is wrong with this machine (an engine's
 package that does not import, an environment variable that is not set) is an error for the pipelines that are
@@ -20,7 +21,7 @@ chosen: see `Config.pipeline`.
 
 import math
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, distribution
@@ -31,6 +32,7 @@ from typing import Any, Final, cast
 from pipeline.config_file import Document, KeyPath, MachineError, read_document
 from pipeline.engine_options import convert_options, in_plain_words
 from pipeline.errors import ConfigError, EngineError, ParleyError
+from pipeline.openai_voices import OPENAI_VOICES
 from pipeline.registry import STAGES, EngineClass, StageName, did_you_mean, engine_names, find_engine, listed
 
 DEFAULT_INSTRUCTIONS: Final = (
@@ -46,8 +48,9 @@ _DEFAULT_BLOCKS: Final[Mapping[StageName, Mapping[str, object]]] = MappingProxyT
     {"endpointing": {"engine": "silence"}}
 )
 _TOP_KEYS: Final = ("default", "models", "aliases", "voices")
-_PIPELINE_KEYS: Final = (*STAGES, "instructions", "speculation")
+_PIPELINE_KEYS: Final = (*STAGES, "instructions", "speculation", "voices")
 _OWN_STAGE_KEYS: Final = ("engine", "timeout")
+_VOICES_MEND: Final = "Write it as {alloy: en-us}."
 
 
 class UnknownModelError(ParleyError):
@@ -79,6 +82,7 @@ class PipelineConfig:
     tts: StageConfig
     instructions: str = DEFAULT_INSTRUCTIONS
     speculation: bool = True
+    voices: Mapping[str, str] = field(default_factory=dict)
 
     def stage(self, stage: StageName) -> StageConfig:
         """Returns the block of a stage by its name."""
@@ -138,6 +142,25 @@ class Config:
         raise UnknownModelError(
             f"There is no model `{model}` here. {did_you_mean(name, offered)}Choose one of: {listed(offered)}."
         )
+
+    def voice_names(self, pipeline: str, own: Sequence[str]) -> Mapping[str, str]:
+        """Returns what clients of a pipeline may call voices, and which voice of its engine each name leads to.
+
+        The pipeline's own `voices` go before the engine's names, and these before the `voices` of the whole file.
+        Names of the whole file that lead to voices of other engines, and OpenAI's names where nothing is said of them,
+        lead to the default voice: a client that sends one works with any pipeline.
+
+        Args:
+            pipeline: its name.
+            own: the voices of its loaded engine, the default first.
+        """
+        shared = {name: voice if voice in own else own[0] for name, voice in self.voices.items()}
+        return {
+            **dict.fromkeys(OPENAI_VOICES, own[0]),
+            **shared,
+            **{voice: voice for voice in own},
+            **self.pipeline(pipeline).voices,
+        }
 
     def _named(self, model: str | None) -> str:
         if not model:
@@ -219,11 +242,11 @@ class _ConfigReader:
             raise self._no_pipeline(default, names, ("default",))
         if default in unusable:
             raise unusable[default]
-        aliases = self._texts(top, "aliases", 'Write it as {"gpt-realtime*": default}.')
+        aliases = self._texts(top, ("aliases",), 'Write it as {"gpt-realtime*": default}.')
         for pattern, target in aliases.items():
             if target != "default" and target not in names:
                 raise self._no_pipeline(target, ["default", *names], ("aliases", pattern))
-        voices = self._texts(top, "voices", "Write it as {alloy: en-us}.")
+        voices = self._texts(top, ("voices",), _VOICES_MEND)
         return Config(self._document, default, models, unusable, aliases, voices)
 
     def _models(self, top: Mapping[str, object]) -> tuple[Mapping[str, PipelineConfig], Mapping[str, ConfigError]]:
@@ -262,9 +285,10 @@ class _ConfigReader:
         instructions = DEFAULT_INSTRUCTIONS
         if "instructions" in block:
             instructions = self._text(block["instructions"], (*path, "instructions"))
+        voices = self._texts(block, (*path, "voices"), _VOICES_MEND)
         if lacking:
             raise lacking
-        return PipelineConfig(name, **stages, instructions=instructions, speculation=speculation)
+        return PipelineConfig(name, **stages, instructions=instructions, speculation=speculation, voices=voices)
 
     def _stage(self, stage: StageName, pipeline: Mapping[str, object], parent: KeyPath) -> StageConfig:
         path = (*parent, stage)
@@ -314,13 +338,14 @@ class _ConfigReader:
             raise self._wrong(path, "text", value)
         return cast(str, self._document.expand(value, path))
 
-    def _texts(self, top: Mapping[str, object], key: str, mend: str) -> Mapping[str, str]:
-        value = top.get(key)
+    def _texts(self, block: Mapping[str, object], path: KeyPath, mend: str) -> Mapping[str, str]:
+        """Returns the names with names that stand at `path`, whose last part is their key in `block`."""
+        value = block.get(str(path[-1]))
         if value is None:
             return MappingProxyType({})
         if not isinstance(value, Mapping):
-            raise self._error((key,), f"This has to be a list of names with names, not {in_plain_words(value)}.", mend)
-        return MappingProxyType({name: self._text(target, (key, name)) for name, target in value.items()})
+            raise self._error(path, f"This has to be a list of names with names, not {in_plain_words(value)}.", mend)
+        return MappingProxyType({name: self._text(target, (*path, name)) for name, target in value.items()})
 
     def _required(self, block: Mapping[str, object], key: str, path: KeyPath, mend: str) -> object:
         if key not in block:

@@ -4,8 +4,12 @@
 the engine is loaded.
 """
 
+import ctypes
+import functools
+import importlib.util
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from pipeline.errors import EngineError
@@ -22,6 +26,13 @@ _MEND = (
     "takes the CPU where there is no other way."
 )
 
+_DRIVER = "libcuda.so.1"
+_NO_DEVICE = 100
+"""CUDA_ERROR_NO_DEVICE of cuda.h."""
+
+_LIBRARIES = ("cudart", "nvrtc", "nvJitLink", "cublasLt", "cublas", "curand", "cufft", "cudnn")
+"""NVIDIA's libraries that engines load, each after those that it needs itself."""
+
 
 class CudaUnavailableError(Exception):
     """CUDA cannot be used here; the message says why, without a full stop."""
@@ -36,7 +47,8 @@ def load_on(
         device: what models.yaml says.
         load: loads onto "cpu" or "cuda"; its `EngineError` means that the weights or the options are wrong, any other
             exception on "cuda" that CUDA does not work.
-        check_cuda: raises `CudaUnavailableError` if the library was built without CUDA, or sees no GPU.
+        check_cuda: raises `CudaUnavailableError` if the library was built without CUDA, or sees no GPU. NVIDIA's own
+            libraries are loaded by then, where they came as wheels.
         option: the key that says where, for the error.
 
     Raises:
@@ -44,6 +56,7 @@ def load_on(
     """
     if device != "cpu":
         try:
+            load_cuda_libraries()
             check_cuda()
             return load("cuda"), "cuda"
         except EngineError:
@@ -72,6 +85,52 @@ def check_device(name: str, engine: Any, options: Any) -> None:
 def device_of(engine: Any) -> str:
     """Returns where a loaded engine computes, for people to read."""
     return str(getattr(engine, "device", "cpu"))
+
+
+@functools.cache
+def load_cuda_libraries() -> None:
+    """Loads NVIDIA's libraries from its wheels, where those are installed: the system's loader does not look there,
+    but what is loaded already is found by its name. Without a driver they are of no use, and stay where they are.
+    """
+    try:
+        ctypes.CDLL(_DRIVER)
+    except OSError:
+        return
+    wheels = importlib.util.find_spec("nvidia")
+    folders = wheels.submodule_search_locations if wheels is not None else None
+    for name in _LIBRARIES:
+        # Several versions may lie side by side: onnxruntime and CTranslate2 are built for different ones.
+        for library in sorted(
+            library for folder in folders or () for library in Path(folder).glob(f"*/lib/lib{name}.so.*")
+        ):
+            try:
+                ctypes.CDLL(str(library))
+            except OSError as error:  # whoever needs it will say that it is missing
+                log.debug("%s cannot be loaded: %s", library, error)
+
+
+@functools.cache
+def gpu() -> str:
+    """Returns the name of the first GPU that CUDA's driver shows this process, such as "NVIDIA H200".
+
+    Raises:
+        CudaUnavailableError: there is no driver, or it shows none.
+    """
+    try:
+        driver = ctypes.CDLL(_DRIVER)
+    except OSError:
+        raise CudaUnavailableError(f"this machine has no NVIDIA driver ({_DRIVER})") from None
+    error, count, name = driver.cuInit(0), ctypes.c_int(), ctypes.create_string_buffer(256)
+    if not error:
+        error = driver.cuDeviceGetCount(ctypes.byref(count))
+    if error not in {0, _NO_DEVICE}:
+        raise CudaUnavailableError(f"the NVIDIA driver does not start (CUDA error {error})")
+    if count.value == 0:
+        raise CudaUnavailableError("the NVIDIA driver shows no GPU")
+    first = ctypes.c_int()
+    driver.cuDeviceGet(ctypes.byref(first), 0)
+    driver.cuDeviceGetName(name, len(name), first)
+    return name.value.decode(errors="replace")
 
 
 def _reason(error: Exception) -> str:

@@ -1,22 +1,26 @@
 """What a loaded pipeline is and can do, in the terms of the session machine."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 
 from pipeline.config import Config
 from pipeline.line import Line
+from pipeline.registry import did_you_mean, listed
 from server.realtime.session_config import Profile
+
+log = logging.getLogger(__name__)
+
+_LISTED = 8
 
 
 def profile_of(line: Line, config: Config) -> Profile:
     """Returns the profile of a pipeline: its engines' capabilities, and its settings in models.yaml."""
     own = line.tts.capabilities.voices
-    # OpenAI's names lead to voices of the engine where it has them, and to its default where not.
-    lent = {name: voice if voice in own else own[0] for name, voice in config.voices.items()}
     return Profile(
         model=line.name,
         instructions=line.config.instructions,
         voice=own[0],
-        voices={**lent, **{voice: voice for voice in own}},
+        voices=config.voice_names(line.name, own),
         speeds=line.tts.capabilities.speeds,
         transcriber=line.config.transcription.engine,
         languages=line.transcription.capabilities.languages,
@@ -29,16 +33,40 @@ def profile_of(line: Line, config: Config) -> Profile:
 
 
 def check_voices(lines: Mapping[str, Line], config: Config) -> None:
-    """Checks that every voice that `voices` leads to is one of a loaded pipeline.
+    """Checks that the names of voices in models.yaml lead somewhere.
+
+    Those of a pipeline have to lead to voices of its engine. Those of the whole file may also lead to voices of
+    pipelines that are not loaded: which these have is not known.
 
     Raises:
-        ConfigError: none has it.
+        ConfigError: one leads nowhere; names the key.
     """
+    for line in lines.values():
+        own = line.tts.capabilities.voices
+        for name, voice in config.pipeline(line.name).voices.items():
+            if voice not in own:
+                raise config.document.error(
+                    ("models", line.name, "voices", name),
+                    f"The engine `{line.config.tts.engine}` has no voice `{voice}` here.",
+                    f"{did_you_mean(voice, own)}Some that it has: {listed(own[:_LISTED])}.",
+                )
     known = {voice for line in lines.values() for voice in line.tts.capabilities.voices}
     for name, voice in config.voices.items():
         if voice not in known:
-            raise config.document.error(
-                ("voices", name),
-                f"No pipeline that is loaded has the voice `{voice}`.",
-                "Name another, or leave it out: the pipeline's own then speaks.",
-            )
+            _check_elsewhere(name, voice, known, lines, config)
+
+
+def _check_elsewhere(name: str, voice: str, known: Collection[str], lines: Mapping[str, Line], config: Config) -> None:
+    """Judges a name of the whole file that leads to no voice that is loaded."""
+    loaded = [line.config.tts for line in lines.values()]
+    others = [each for each in config.names if each not in config.models or config.models[each].tts not in loaded]
+    suggestion = did_you_mean(voice, known)
+    error = config.document.error(
+        ("voices", name),
+        f"No pipeline that is loaded has the voice `{voice}`.",
+        f"{suggestion}Name another, or leave it out: the pipeline's own then speaks.",
+    )
+    if not others:
+        raise error
+    if suggestion:
+        log.warning("%s", error)

@@ -18,9 +18,10 @@ from pipeline.registry import StageName
 
 @dataclass(frozen=True, slots=True)
 class OneEngine:
-    """A loaded engine, its block in models.yaml, and all of the file."""
+    """A loaded engine, its block in models.yaml, the pipeline that is from, and all of the file."""
 
     engine: Any
+    pipeline: str
     block: StageConfig
     config: Config
 
@@ -49,7 +50,7 @@ def loaded(args: argparse.Namespace, stage: StageName) -> Iterator[OneEngine]:
         engine = _load(config, name, stage, block)
     print(f"{block.engine} loaded in {time.perf_counter() - began:.2f} s", file=sys.stderr)
     try:
-        yield OneEngine(engine, block, config)
+        yield OneEngine(engine, name, block, config)
     finally:
         engine.close()
 

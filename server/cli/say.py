@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("text", help="what to say; - reads it from the standard input")
     parser.add_argument("--out", type=Path, metavar="WAV", help="write it to a file instead of playing it")
-    parser.add_argument("--voice", metavar="NAME", help="one of the engine's voices, or a name of models.yaml's voices")
+    parser.add_argument(
+        "--voice", metavar="NAME", help="one of the engine's voices, a name of models.yaml's voices, or OpenAI's"
+    )
     parser.add_argument("--speed", type=float, default=1.0, metavar="N", help="1 is normal (default), 2 twice as fast")
     one_engine.add_arguments(parser)
 
@@ -87,9 +89,10 @@ def _request(args: argparse.Namespace, tts: one_engine.OneEngine) -> SpeechReque
     """
     engine: Synthesizer = tts.engine
     voices = engine.capabilities.voices
-    voice = tts.config.voices.get(args.voice, args.voice)
-    if voice is not None and voice not in voices:
-        hint = did_you_mean(args.voice, [*voices, *tts.config.voices])
+    names = tts.config.voice_names(tts.pipeline, voices)
+    voice = names.get(args.voice)
+    if args.voice is not None and voice is None:
+        hint = did_you_mean(args.voice, names)
         some = ", ".join(voices[:8])
         raise ParleyError(f"{tts.block.engine} has no voice `{args.voice}`. {hint}Some that it has: {some}.")
     slowest, fastest = engine.capabilities.speeds

@@ -84,6 +84,24 @@ def test_instructions_and_speculation_belong_to_the_pipeline(load: Load) -> None
     assert (mini.instructions, mini.speculation) == ("Be brief.", False)
 
 
+def test_voices_may_belong_to_the_file_or_to_the_pipeline(load: Load) -> None:
+    config = load(GOOD.replace("    vad:", "    voices: {echo: bert}\n    vad:", 1))
+    assert (config.voices, config.pipeline("mini").voices) == ({"alloy": "anna"}, {"echo": "bert"})
+    assert load(GOOD).pipeline("mini").voices == {}
+
+
+def test_a_voice_goes_by_names_of_the_pipeline_then_of_the_engine_then_of_the_file(load: Load) -> None:
+    text = GOOD.replace("    vad:", "    voices: {echo: bert, alloy: bert, first: bert}\n    vad:", 1)
+    names = load(text.replace("{alloy: anna}", "{alloy: anna, sage: anna, bert: anna, ash: else}")).voice_names(
+        "mini", ("first", "anna", "bert")
+    )
+    assert {name: names[name] for name in ("echo", "alloy", "first")} == dict.fromkeys(
+        ("echo", "alloy", "first"), "bert"
+    )
+    assert (names["bert"], names["anna"], names["sage"]) == ("bert", "anna", "anna")
+    assert (names["ash"], names["coral"]) == ("first", "first"), "no voice of this engine, and nothing said"
+
+
 def test_the_configuration_cannot_be_changed(load: Load) -> None:
     config = load(GOOD)
     with pytest.raises(AttributeError):
@@ -197,6 +215,8 @@ MISTAKES = {
     "alias to nothing": ('"gpt-realtime*": default', '"gpt-realtime*": mimi', ["aliases.gpt-realtime*:", "`mini`?"]),
     "voices is a list": ("{alloy: anna}", "[alloy]", ["line 12, voices:", "not a list", "{alloy: en-us}"]),
     "a voice that is a number": ("{alloy: anna}", "{alloy: 3}", ["line 12, voices.alloy:", "has to be text"]),
+    "a pipeline's voices are text": ("    vad:", "    voices: alloy\n    vad:", ["models.mini.voices:", "not text"]),
+    "a pipeline's voice is a list": ("    vad:", "    voices: {alloy: [a]}\n    vad:", ["models.mini.voices.alloy:"]),
     "a key twice": ("    llm:", "    vad: {engine: fake}\n    llm:", ["line 7, models.mini.vad:", "already in line 4"]),
     "a key that is no text": ("    llm:", "    no: x\n    llm:", ["line 7", '"no"']),
     "a block in itself": ("vad: {engine: fake}", "vad: &a {engine: fake, stop: [*a]}", ["contains itself"]),
