@@ -229,13 +229,15 @@ async def _iterate_async(stage: str, iterator: AsyncIterator[T], timeout: float)
     async with contextlib.aclosing(cast(AsyncGenerator[T, None], iterator)) as values:
         while True:
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(timeout) as limit:
                     value = await anext(values)
             except StopAsyncIteration:
                 return
-            except TimeoutError:
-                raise _hung(stage, timeout) from None
             except Exception as error:
+                if limit.expired():
+                    raise _hung(stage, timeout) from None
+                if not isinstance(error, StageError):
+                    log.exception("%s: the engine raised", stage)
                 raise as_stage_error(stage, error) from error
             yield value
 

@@ -3,10 +3,13 @@
 import importlib.util
 import sys
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline import onnx_session
 from pipeline.errors import EngineError
 from pipeline.types import Pcm16, Samples
 from pipeline.vad.silero import CONTEXT, FRAME, Silero
@@ -101,3 +104,25 @@ def test_missing_wheel_names_the_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(EngineError, match="Install it"):
         Silero(Silero.Options())
+
+
+@pytest.mark.parametrize("content", [None, b"", b"damaged"])
+def test_weights_that_are_missing_or_damaged_name_the_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    wheel = ModuleSpec("silero_vad", None, is_package=True)
+    wheel.submodule_search_locations = [str(tmp_path)]
+    (tmp_path / "data").mkdir()
+    if content is not None:
+        (tmp_path / "data" / "silero_vad_16k_op15.onnx").write_bytes(content)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: wheel)
+    with pytest.raises(EngineError, match="silero_vad_16k_op15") as caught:
+        Silero(Silero.Options())
+    assert "Install it" in caught.value.mend
+
+
+def test_auto_stays_on_the_cpu(engine: Silero, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_session, "check_cuda", lambda: pytest.fail("CUDA was looked for"))
+    engine = Silero(Silero.Options(device="auto"))
+    assert (engine.device, engine._session.get_providers()) == ("cpu", ["CPUExecutionProvider"])
+    engine.close()

@@ -130,6 +130,17 @@ async def test_what_an_engine_raises_comes_after_its_values_as_the_error_of_its_
     await end_of_threads("tts")
 
 
+async def test_a_timeout_of_an_engine_s_own_is_not_taken_for_its_hanging(caplog: pytest.LogCaptureFixture) -> None:
+    async def make() -> AsyncIterator[int]:
+        raise TimeoutError("no beans within 3 s")
+        yield 0
+
+    with pytest.raises(StageError, match="no beans within 3 s") as raised:
+        await read_all(iterate("llm", make, CancelToken(), timeout=SOON))
+    assert not isinstance(raised.value, StageTimeoutError)
+    assert "the engine raised" in caplog.text
+
+
 async def test_a_stage_error_of_an_engine_stays_as_it_is() -> None:
     error = StageError("llm", "The prompt is too long.")
 

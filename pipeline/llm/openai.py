@@ -1,0 +1,261 @@
+"""Language models behind an endpoint with the shape of OpenAI's chat completions: Ollama, llama-server, vLLM, LocalAI,
+OpenAI itself, another Parley. How a reply is read: openai_reply.py.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from pipeline.errors import EngineError
+from pipeline.http.client import HttpClient
+from pipeline.http.failures import HttpError
+from pipeline.http.models_list import check_endpoint
+from pipeline.http.options import OPENAI_HOST, EndpointOptions, check_extra
+from pipeline.http.replies import DONE, events
+from pipeline.llm.openai_reply import ReplyReader
+from pipeline.stages import LanguageModelCapabilities
+from pipeline.types import GenerationRequest, Message, ModelOutput, NamedTool, Tool, ToolChoice
+from pipeline.workers import CancelToken
+
+log = logging.getLogger(__name__)
+
+_LAST_WORD_S = 1.0
+"""How long a reply that has said why it ended may take to say what it cost, and that it is over."""
+
+_FIXED = ("model", "messages", "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls", "n")
+_OWN_OPTIONS = {name: name for name in ("temperature", "top_p", "stop", "seed")}
+_OWN_OPTIONS |= {"max_tokens": "max_tokens", "max_completion_tokens": "max_tokens", "reasoning_effort": "effort"}
+
+
+class OpenAIModel:
+    """A language model behind an HTTP endpoint with the shape of OpenAI's chat completions.
+
+    What it costs is what the endpoint says. One that does not say: the pieces of the reply count as its tokens, and
+    those of the prompt are 0.
+    """
+
+    class Options(EndpointOptions, frozen=True, kw_only=True):
+        """Sampling is the endpoint's own where nothing is said here."""
+
+        model: Annotated[str, Meta(min_length=1, description="The model's name there, such as `qwen3` or `gpt-4.1`.")]
+        temperature: Annotated[
+            Annotated[float, Meta(ge=0, le=2)] | None,
+            Meta(description="Randomness; 0 always takes the likeliest token. Default: the endpoint's."),
+        ] = None
+        top_p: Annotated[
+            Annotated[float, Meta(gt=0, le=1)] | None,
+            Meta(description="Draw from the likeliest tokens that reach this probability. Default: the endpoint's."),
+        ] = None
+        seed: Annotated[
+            int | None, Meta(description="The same draws for the same prompt, by endpoints that can. Default: none.")
+        ] = None
+        stop: Annotated[
+            tuple[Annotated[str, Meta(min_length=1)], ...],
+            Meta(max_length=4, description="Texts at which the reply ends, four at most."),
+        ] = ()
+        max_tokens: Annotated[
+            Annotated[int, Meta(ge=1)] | None,
+            Meta(
+                description="Most tokens of a reply that asks for no limit of its own. Default: the endpoint's limit."
+            ),
+        ] = None
+        max_tokens_field: Annotated[
+            Literal["auto", "max_tokens", "max_completion_tokens"],
+            Meta(
+                description="What the endpoint calls that limit. `auto`: `max_completion_tokens` at api.openai.com, "
+                "`max_tokens` elsewhere."
+            ),
+        ] = "auto"
+        context: Annotated[
+            Annotated[int, Meta(ge=1)] | None,
+            Meta(description="Most tokens of prompt and reply together, if it is to be known here. Default: unknown."),
+        ] = None
+        tools: Annotated[bool, Meta(description="Whether the model can be given tools.")] = True
+        tell_thinking: Annotated[
+            Literal["nothing", "reasoning_effort", "chat_template_kwargs"],
+            Meta(
+                description="The field that tells the endpoint whether to reason before it replies: `reasoning_effort` "
+                "for Ollama and OpenAI's reasoning models, `chat_template_kwargs` for vLLM, SGLang and llama-server; "
+                "`nothing` for models that do not reason. Reasoning is never spoken, but it takes its time."
+            ),
+        ] = "nothing"
+        thinking: Annotated[
+            bool, Meta(description="Whether it reasons where a request does not say; needs `tell_thinking`.")
+        ] = False
+        effort: Annotated[
+            Literal["minimal", "low", "medium", "high"], Meta(description="`reasoning_effort` when it is to reason.")
+        ] = "medium"
+        least_effort: Annotated[
+            Literal["none", "minimal", "low"],
+            Meta(description="`reasoning_effort` when it is not; `minimal` or `low` for models that refuse `none`."),
+        ] = "none"
+        begins_thinking: Annotated[
+            bool,
+            Meta(
+                description="Whether the model's template opens a reasoning block that the endpoint passes on as text: "
+                "a reply is then silent up to its `</think>`. (vLLM without `--reasoning-parser`.)"
+            ),
+        ] = False
+        extra: Annotated[
+            dict[str, Any], Meta(description="Further fields of the request, such as `{top_k: 20, keep_alive: 1h}`.")
+        ] = {}  # noqa: RUF012 - msgspec makes a new one for each
+
+    devices = ()
+
+    def __init__(self, options: Options) -> None:
+        """Raises:
+        EngineError: an option cannot be meant.
+        """
+        check_extra(options.extra, _FIXED, _OWN_OPTIONS)
+        if options.thinking and options.tell_thinking == "nothing":
+            raise EngineError(
+                "The endpoint is not told to reason.",
+                "Write `tell_thinking: reasoning_effort`, or `chat_template_kwargs`, as it understands.",
+                "thinking",
+            )
+        self._options = options
+        self._client = HttpClient("llm", options)
+        self.device = self._client.endpoint.host
+        self.capabilities = LanguageModelCapabilities(
+            context=options.context,
+            tools=options.tools,
+            forced_calls=options.tools,
+            reasoning=options.tell_thinking != "nothing",
+        )
+        own = self._client.endpoint.base.host == OPENAI_HOST
+        self._max_tokens_field = options.max_tokens_field
+        if options.max_tokens_field == "auto":
+            self._max_tokens_field = "max_completion_tokens" if own else "max_tokens"
+        self._ask_usage = True
+
+    def open(self) -> "OpenAIModelStream":
+        """Opens a session's stream."""
+        return OpenAIModelStream(self)
+
+    def warm_up(self) -> None:
+        """Asks the endpoint for its models, which also makes the first connection.
+
+        Raises:
+            EngineError: it does not take the key.
+        """
+        check_endpoint(self._client, self._options.model)
+
+    def close(self) -> None:
+        """Ends all requests and connections."""
+        self._client.close()
+
+    async def generate(self, request: GenerationRequest, cancel: CancelToken) -> AsyncIterator[ModelOutput]:
+        """Makes one reply; see `LanguageModelStream.generate`."""
+        replies = self._client.iterate(lambda: self._reply(request), cancel)
+        async with contextlib.aclosing(replies):
+            async for output in replies:
+                yield output
+
+    async def _reply(self, request: GenerationRequest) -> AsyncGenerator[ModelOutput, None]:
+        asked_usage = self._ask_usage
+        try:
+            async with contextlib.aclosing(self._try(request, asked_usage)) as outputs:
+                async for output in outputs:
+                    yield output
+        except HttpError as error:
+            if not (asked_usage and error.status in (400, 422) and _names_usage(error.refusal.raw)):
+                raise
+            log.info("%s knows no `stream_options`, and will not be sent any", self.device)
+            self._ask_usage = False
+            async with contextlib.aclosing(self._try(request, False)) as outputs:
+                async for output in outputs:
+                    yield output
+
+    async def _try(self, request: GenerationRequest, ask_usage: bool) -> AsyncGenerator[ModelOutput, None]:
+        body = self._body(request)
+        if ask_usage:
+            body["stream_options"] = {"include_usage": True}
+        client = self._client
+        async with client.post_json("chat/completions", body) as response:
+            reader = ReplyReader(request, client.fail, begins_thinking=self._options.begins_thinking)
+            async with contextlib.aclosing(events(response, client.fail)) as stream:
+                while True:
+                    try:
+                        # After its reason to end there is nothing to wait for that could not be done without.
+                        async with asyncio.timeout(_LAST_WORD_S if reader.reason is not None else None):
+                            event = await anext(stream, None)
+                    except TimeoutError:
+                        break
+                    if event is None or event.data == DONE:
+                        reader.done = event is not None
+                        break
+                    for output in reader.feed(event):
+                        yield output
+            for output in reader.finish():
+                yield output
+
+    def _body(self, request: GenerationRequest) -> dict[str, Any]:
+        options = self._options
+        body: dict[str, Any] = {"model": options.model, "messages": list(map(_message, request.prompt.messages))}
+        body["stream"] = True
+        temperature = options.temperature if request.temperature is None else request.temperature
+        settings: dict[str, Any] = {"temperature": temperature, "top_p": options.top_p, "seed": options.seed}
+        settings["stop"] = options.stop or None
+        settings[self._max_tokens_field] = request.max_tokens or options.max_tokens
+        body |= {name: value for name, value in settings.items() if value is not None}
+        if request.prompt.tools and options.tools:
+            body["tools"] = list(map(_tool, request.prompt.tools))
+            if request.tool_choice != "auto":
+                body["tool_choice"] = _tool_choice(request.tool_choice)
+            if not request.parallel_tool_calls:
+                body["parallel_tool_calls"] = False
+        return {**body, **options.extra, **self._thinking(request.thinking)}
+
+    def _thinking(self, asked: bool | None) -> Mapping[str, Any]:
+        thinking = self._options.thinking if asked is None else asked
+        match self._options.tell_thinking:
+            case "reasoning_effort":
+                return {"reasoning_effort": self._options.effort if thinking else self._options.least_effort}
+            case "chat_template_kwargs":
+                others = self._options.extra.get("chat_template_kwargs", {})
+                return {"chat_template_kwargs": {"enable_thinking": thinking, **others}}
+            case _:
+                return {}
+
+
+class OpenAIModelStream:
+    """One session's hold on the endpoint: nothing, for each request brings the whole conversation."""
+
+    def __init__(self, engine: OpenAIModel) -> None:
+        self.generate = engine.generate
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _names_usage(said: str) -> bool:
+    return "stream_options" in said or "include_usage" in said
+
+
+def _message(message: Message) -> dict[str, Any]:
+    value: dict[str, Any] = {"role": message.role, "content": message.text}
+    if message.calls:
+        value["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.calls
+        ]
+    if message.role == "tool":
+        value["tool_call_id"] = message.call_id
+    return value
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    # An empty schema means an object without fields; some endpoints refuse one that does not say so.
+    parameters = dict(tool.parameters) or {"type": "object", "properties": {}}
+    function = {"name": tool.name, "description": tool.description, "parameters": parameters}
+    return {"type": "function", "function": function}
+
+
+def _tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
+    if isinstance(choice, NamedTool):
+        return {"type": "function", "function": {"name": choice.name}}
+    return choice
