@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.config import Config, StageConfig, find_config, load_config
+from pipeline.device import device_of
 from pipeline.errors import EngineError
 from pipeline.registry import StageName
 
@@ -48,7 +49,7 @@ def loaded(args: argparse.Namespace, stage: StageName) -> Iterator[OneEngine]:
     began = time.perf_counter()
     with Console(stderr=True).status(f"Loading {block.engine}"):
         engine = _load(config, name, stage, block)
-    print(f"{block.engine} loaded in {time.perf_counter() - began:.2f} s", file=sys.stderr)
+    print(f"{block.engine} loaded in {time.perf_counter() - began:.2f} s, on {device_of(engine)}", file=sys.stderr)
     try:
         yield OneEngine(engine, name, block, config)
     finally:

@@ -15,8 +15,9 @@ from aiohttp import web
 
 from pipeline.config import Config, find_config, load_config
 from pipeline.errors import ParleyError
-from pipeline.line import Line, LoadFinished, LoadStarted, LoadStep, load_lines
+from pipeline.line import Line, load_lines
 from server.app import Server
+from server.cli.load_progress import LoadProgress, ProgressHandler
 from server.profile import check_voices
 
 NAME = "serve"
@@ -46,14 +47,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    progress = LoadProgress(sys.stdout)
+    logging.basicConfig(
+        level=args.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        handlers=[ProgressHandler(sys.stderr, progress)],
+    )
     sys.setswitchinterval(SWITCH_S)
     file = args.config or find_config()
     config = load_config(file)
     names = list(dict.fromkeys([config.default, *map(config.resolve, args.model)]))
     _say(f"Loading {', '.join(names)} from {file}")
     with _bind(args.host, args.port) as listener:  # before the loading: a taken port is known at once
-        lines = load_lines(config, names, _report)
+        try:
+            lines = load_lines(config, names, progress.report)
+        finally:
+            progress.end_line()
         try:
             check_voices(lines, config)
             return asyncio.run(_serve(listener, args.host, config, lines))
@@ -126,14 +135,6 @@ Parley listens on {address}
 
 Ctrl-C stops it."""
     )
-
-
-def _report(step: LoadStep) -> None:
-    match step:
-        case LoadStarted():
-            print(f"  {step.line}: {step.stage:13} {step.engine:13} ", end="", flush=True)
-        case LoadFinished():
-            _say(f"{step.load_s:6.2f} s to load, {step.warm_up_s:.2f} s to warm up, on {step.device}")
 
 
 def _say(line: str) -> None:
