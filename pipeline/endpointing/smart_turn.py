@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import numpy as np
-from onnxruntime import InferenceSession
 from msgspec import Meta
 from onnxruntime import InferenceSession
 

@@ -2,14 +2,14 @@
 
 Templates are Jinja programs that come with the weights. What people said never passes through them: each message
 is stood for by a sentinel, and the text between the sentinels is the template's own. That is how the tokeniser is
-told which `<|im_end|>` is a control token and which is something that a user said.
+told which `<|im_end|>` is a control token and which is something that a user said, or a tool.
 """
 
-import json
-import re
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import jinja2
@@ -18,7 +18,18 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from pipeline.types import Message
+from pipeline.llm.markup import REASONING
+from pipeline.llm.template_messages import (
+    SENTINEL,
+    Shadow,
+    Texts,
+    forms,
+    is_complete,
+    shadows_of,
+    to_json,
+    tool_shadows,
+)
+from pipeline.types import Message, Tool, ToolCall
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
@@ -26,10 +37,8 @@ CHATML = (
 )
 """For models that bring no template: the form most of them know."""
 
-# Private-use characters: nothing in a template tests for them, trims them or changes them.
-_SENTINEL = re.compile("\uf8f0(\\d+)\uf8f1")
-_Shadow = dict[str, str]
-"""A message as the template sees it: `role`, and a sentinel for `content`."""
+_PROBE = "parley_probe"
+"""The name of a tool that nobody has: if it shows, the template shows tools."""
 
 
 class TemplateError(Exception):
@@ -53,82 +62,119 @@ class ChatTemplate:
         Raises:
             TemplateError: it is not valid Jinja.
         """
+        self._source = source
         self._tokens = {"bos_token": bos, "eos_token": eos}
         try:
             self._template = _environment().from_string(source)
         except jinja2.TemplateError as error:
             raise TemplateError(f"{error}") from error
 
-    def render(self, messages: Sequence[Message]) -> list[Part]:
+    def render(self, messages: Sequence[Message], tools: Sequence[Tool] = (), *, thinking: bool = False) -> list[Part]:
         """Renders a conversation up to where the assistant's reply begins.
 
-        Empty messages are left out. A template that refuses the conversation as it is gets it in stricter forms:
-        neighbours of one role joined and later system messages as the user's; then, the system message in front
-        of the user's first.
+        Empty messages are left out. A template that refuses the conversation as it is, or leaves a part of it out,
+        gets it in other forms (template_messages.py). `thinking` is what templates that ask are told.
 
         Raises:
             TemplateError: it refuses all of them.
         """
-        contents = [message.text.strip() for message in messages]
-        shadows = [
-            {"role": message.role, "content": f"\uf8f0{index}\uf8f1"}
-            for index, message in enumerate(messages)
-            if contents[index]
-        ]
+        texts = Texts()
+        shadows, offered = shadows_of(messages, texts), tool_shadows(tools, texts)
         reason = ""
-        for form in _FORMS:
+        for form, with_tools in forms(shadows, offered, knows_tools=not tools or self.knows_tools):
             try:
-                text = self._render(form(shadows))
+                text = self._render(form, with_tools, thinking)
             except Exception as error:
                 # Templates are programs: they raise on purpose, and also fail in any way that programs do.
                 reason = f"{type(error).__name__}: {error}"
                 continue
-            if {int(index) for index in _SENTINEL.findall(text)} == {i for i, text in enumerate(contents) if text}:
-                return _parts(text, contents)
+            if is_complete(text, shadows, form):
+                return _parts(text, texts)
             reason = "it leaves out messages"
         raise TemplateError(f"The model's chat template does not take this conversation ({reason}).")
 
-    def _render(self, shadows: list[_Shadow]) -> str:
-        # Reasoning is silence to a listener, so models that ask are told not to.
+    @cached_property
+    def knows_tools(self) -> bool:
+        """Whether the template shows the tools that it is given."""
+        shadows: list[Shadow] = [{"role": "user", "content": "Hello."}]
+        try:
+            return _PROBE in self._render(shadows, tool_shadows([Tool(_PROBE)], Texts()), False)
+        except Exception:  # as in `render`
+            return False
+
+    @cached_property
+    def call_text(self) -> str:
+        """How the template writes a call of `probe` with the argument `{"n": 1}`; empty if it does not."""
+        asked, result = Message("user", "Hello."), Message("tool", "Done.", call_id="parley000")
+        called = Message("assistant", "", (ToolCall("parley000", "probe", '{"n": 1}'),))
+        if not self.knows_tools:
+            return ""
+        try:
+            parts = self.render([asked, called, result], [Tool("probe")])
+        except TemplateError:
+            return ""
+        # From the question to the result, or to the end where results come first.
+        texts = [part.text for part in parts]
+        start = texts.index("Hello.") + 1
+        return "".join(texts[start : texts.index("Done.", start) if "Done." in texts[start:] else None])
+
+    @cached_property
+    def has_switch(self) -> bool:
+        """Whether the template can be told to let the model think or not."""
+        shadows: list[Shadow] = [{"role": "user", "content": "Hello."}]
+        try:
+            return self._render(shadows, [], True) != self._render(shadows, [], False)
+        except Exception:  # as in `render`
+            return False
+
+    @cached_property
+    def reasoning_tag(self) -> str | None:
+        """The tag that opens reasoning, as far as the template knows of one."""
+        return next((tag for tag, end in REASONING.items() if tag in self._source or end in self._source), None)
+
+    @cached_property
+    def _efforts(self) -> dict[bool, dict[str, object]]:
+        """What to say of the effort for and without thinking: templates refuse the words of other families."""
+        shadows: list[Shadow] = [{"role": "user", "content": "Hello."}]
+        for effort in _EFFORTS:
+            with contextlib.suppress(Exception):  # as in `render`
+                for told in effort.values():
+                    self._fill(shadows, [], told)
+                return effort
+        return {False: {}, True: {}}
+
+    def _render(self, shadows: list[Shadow], tools: list[Shadow], thinking: bool) -> str:
+        return self._fill(shadows, tools, dict.fromkeys(_SWITCHES, thinking) | self._efforts[thinking])
+
+    def _fill(self, shadows: list[Shadow], tools: list[Shadow], told: Mapping[str, object]) -> str:
         return self._template.render(
-            messages=shadows, add_generation_prompt=True, tools=None, enable_thinking=False, **self._tokens
+            messages=shadows, add_generation_prompt=True, tools=tools or None, **told, **self._tokens
         )
 
 
-def _parts(text: str, contents: list[str]) -> list[Part]:
+_SWITCHES = ("enable_thinking", "thinking", "reasoning")
+"""What templates ask for to know whether the model is to think: Qwen, GLM, SmolLM and Gemma; DeepSeek and Granite;
+Cohere.
+"""
+
+_EFFORTS: tuple[dict[bool, dict[str, object]], ...] = (
+    {False: {"reasoning_effort": "low", "thinking_budget": 0}, True: {"reasoning_effort": "medium"}},
+    {False: {"reasoning_effort": "none"}, True: {"reasoning_effort": "high"}},
+)
+"""Of the effort: gpt-oss, which cannot do without any, and ByteDance Seed; then Mistral."""
+
+
+def _parts(text: str, texts: Texts) -> list[Part]:
     parts = []
-    for position, piece in enumerate(_SENTINEL.split(text)):
-        if position % 2:
-            parts.append(Part(contents[int(piece)], is_content=True))
-        elif piece:
-            parts.append(Part(piece, is_content=False))
+    end = 0
+    for match in SENTINEL.finditer(text):
+        if match.start() > end:
+            parts.append(Part(text[end : match.start()], is_content=False))
+        parts.append(Part(texts.get(match[2], in_json=bool(match[1])), is_content=True))
+        end = match.end()
+    if end < len(text):
+        parts.append(Part(text[end:], is_content=False))
     return parts
-
-
-def _as_it_is(shadows: list[_Shadow]) -> list[_Shadow]:
-    return shadows or [{"role": "user", "content": ""}]
-
-
-def _alternating(shadows: list[_Shadow]) -> list[_Shadow]:
-    merged: list[_Shadow] = []
-    for shadow in shadows:
-        late = shadow["role"] == "system" and any(earlier["role"] != "system" for earlier in merged)
-        role = "user" if late else shadow["role"]
-        if merged and merged[-1]["role"] == role:
-            merged[-1] = {"role": role, "content": f"{merged[-1]['content']}\n\n{shadow['content']}"}
-        else:
-            merged.append({"role": role, "content": shadow["content"]})
-    return _as_it_is(merged)
-
-
-def _without_system(shadows: list[_Shadow]) -> list[_Shadow]:
-    folded = _alternating([shadow | {"role": "user"} if shadow["role"] == "system" else shadow for shadow in shadows])
-    if folded[0]["role"] != "user":
-        folded.insert(0, {"role": "user", "content": ""})
-    return folded
-
-
-_FORMS: tuple[Callable[[list[_Shadow]], list[_Shadow]], ...] = (_as_it_is, _alternating, _without_system)
 
 
 class _Generation(Extension):
@@ -156,6 +202,8 @@ def _refuse(message: str) -> None:
     raise TemplateError(message)
 
 
-def _to_json(value: Any, indent: int | None = None, **_options: object) -> str:
-    """Jinja's own `tojson` escapes for HTML, which no model was trained on."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _to_json(
+    value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+    """The filter `tojson`, with the arguments that templates may give it."""
+    return to_json(value, indent=indent, separators=separators, sort_keys=sort_keys)

@@ -10,7 +10,8 @@ from queue import SimpleQueue
 from typing import Literal
 
 from pipeline.errors import StageError
-from pipeline.llm.llama_native import MAX_ROWS, Context, DecodeError, Sampler, Sampling, Slice, Vocabulary
+from pipeline.llm.llama_native import MAX_ROWS, Context, DecodeError, Slice, Vocabulary
+from pipeline.llm.llama_sampling import Grammar, Sampler, Sampling
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,6 @@ class Ended:
 
     reason: Literal["stop", "max_tokens"]
     output: int
-    cached: int
 
 
 class Stopped:
@@ -33,12 +33,17 @@ class Stopped:
 
 @dataclass(eq=False)
 class Job:
-    """One reply to make. `outputs` gets pieces of the reply as bytes, then `Ended` or an error."""
+    """One reply to make. `outputs` gets the reply's tokens as bytes, one by one, then `Ended` or an error.
+
+    `cached` is how many tokens of the prompt needed no computing: known when the first output is there.
+    """
 
     owner: object
     prompt: list[int]
     limit: int
     sampling: Sampling
+    grammar: Grammar | None = None
+    cached: int = 0
     outputs: "SimpleQueue[bytes | Ended | StageError | Stopped]" = field(default_factory=SimpleQueue)
     stopped: bool = False
 
@@ -114,7 +119,6 @@ class _Reply:
     job: Job
     sequence: Sequence
     pending: list[int]
-    cached: int
     sampler: Sampler
     count: int = 0
 
@@ -190,7 +194,9 @@ class Batcher:
             kept = min(common_prefix(sequence.tokens, job.prompt), len(job.prompt) - 1)
             kept = self._shorten(sequence, kept)
             sequence.prompt = len(job.prompt)
-            self._replies.append(_Reply(job, sequence, job.prompt[kept:], kept, Sampler(job.sampling)))
+            job.cached = kept
+            sampler = Sampler(job.sampling, self._vocabulary, job.grammar)
+            self._replies.append(_Reply(job, sequence, job.prompt[kept:], sampler))
 
     def _plan(self) -> list[tuple[_Reply, Slice]]:
         """What each reply contributes to the next decode: one token each, and of new prompts what there is room for."""
@@ -233,7 +239,7 @@ class Batcher:
         if reply.pending:
             return
         token = reply.sampler.sample(self._context, row)
-        if self._vocabulary.is_end(token):
+        if token is None or self._vocabulary.is_end(token):
             self._finish(reply, "stop")
             return
         reply.count += 1
@@ -243,7 +249,7 @@ class Batcher:
             self._finish(reply, "max_tokens")
 
     def _finish(self, reply: _Reply, reason: Literal["stop", "max_tokens"]) -> None:
-        reply.job.outputs.put(Ended(reason, reply.count, reply.cached))
+        reply.job.outputs.put(Ended(reason, reply.count))
         self._end(reply)
 
     def _end(self, reply: _Reply) -> None:

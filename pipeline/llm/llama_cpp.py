@@ -4,28 +4,35 @@ One model and one context serve all sessions: their replies are made together, a
 (llama_scheduler.py). What has been computed of a session's history stays in the model for its next turn.
 """
 
-import codecs
 import os
 import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
+from pipeline.device import Place, load_on
 from pipeline.errors import EngineError, StageError
 from pipeline.llm.chat_template import CHATML, ChatTemplate, TemplateError
-from pipeline.llm.llama_batcher import Ended, Job, Stopped
-from pipeline.llm.llama_native import Model, NativeError, Sampling
+from pipeline.llm.llama_batcher import Job
+from pipeline.llm.llama_calls import CallPlanner
+from pipeline.llm.llama_devices import check_cuda, cuda_device
+from pipeline.llm.llama_files import locate
+from pipeline.llm.llama_native import Cache, Model, NativeError
+from pipeline.llm.llama_reply import Calls, read_reply
+from pipeline.llm.llama_sampling import Sampling
 from pipeline.llm.llama_scheduler import Scheduler
-from pipeline.llm.markup import MARKERS, MarkupFilter
+from pipeline.llm.markup import MARKERS, REASONING, WITHIN_CALLS
 from pipeline.llm.prompt import EncodedPrompt, PromptEncoder
 from pipeline.stages import EngineOptions, LanguageModelCapabilities
-from pipeline.types import Generated, GenerationRequest, Message, ModelOutput, Prompt
+from pipeline.types import GenerationRequest, Message, ModelOutput, Prompt
 from pipeline.workers import CancelToken
+
+CacheType: TypeAlias = Literal["f32", "f16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
+"""How keys or values are kept (llama_native.CACHE_TYPES)."""
 
 DEFAULT_CONTEXT = 4096
 MAX_SEQUENCES = 32
@@ -43,7 +50,13 @@ class LlamaCpp:
     class Options(EngineOptions, frozen=True, kw_only=True):
         """What can be set in models.yaml."""
 
-        model: Annotated[str, Meta(description="`builtin`, or the path of a GGUF file.")] = "builtin"
+        model: Annotated[
+            str,
+            Meta(
+                description="`builtin`, the path of a GGUF file, or hf:OWNER/REPOSITORY:FILE.gguf. "
+                "Of a model in several files, the first.",
+            ),
+        ] = "builtin"
         context: Annotated[
             Annotated[int, Meta(ge=64)] | None,
             Meta(
@@ -63,6 +76,37 @@ class LlamaCpp:
         threads: Annotated[
             Annotated[int, Meta(ge=1)] | None, Meta(description="CPU threads. Default: one per core.")
         ] = None
+        gpu_layers: Annotated[
+            Annotated[int, Meta(ge=0)] | None,
+            Meta(description="Layers that the GPU computes, where `device` comes to CUDA. Default: all."),
+        ] = None
+        flash_attention: Annotated[
+            Literal["auto", "on", "off"],
+            Meta(
+                description="Attention in one pass, which needs less memory. `auto`: where the model can. Only with it "
+                "is a reply at temperature 0 the same whatever else is being made.",
+            ),
+        ] = "auto"
+        kv_type: Annotated[
+            CacheType,
+            Meta(
+                description="How what is computed of a history is kept. q8_0 takes about half the memory of f16, q4_0 "
+                "a quarter; values of a q type need flash attention.",
+            ),
+        ] = "f16"
+        k_type: Annotated[CacheType | None, Meta(description="`kv_type` for the keys alone.")] = None
+        v_type: Annotated[CacheType | None, Meta(description="`kv_type` for the values alone.")] = None
+        chat_template: Annotated[
+            str | None,
+            Meta(description="A Jinja chat template, or the path of one. Default: the model's own."),
+        ] = None
+        thinking: Annotated[
+            bool,
+            Meta(
+                description="Let reasoning models think before they reply. Thoughts are not spoken, but the listener "
+                "waits for them, and they count as output. A call that has to be made is made without.",
+            ),
+        ] = False
         temperature: Annotated[float, Meta(ge=0, description="Randomness; 0 always takes the likeliest token.")] = 0.7
         top_k: Annotated[int, Meta(ge=0, description="Draw from the k likeliest tokens only; 0: from all.")] = 40
         top_p: Annotated[
@@ -71,6 +115,24 @@ class LlamaCpp:
         min_p: Annotated[
             float, Meta(ge=0, le=1, description="Leave out tokens less likely than this part of the likeliest.")
         ] = 0.05
+        repeat_penalty: Annotated[
+            float,
+            Meta(
+                gt=0,
+                le=10,
+                description="Makes the tokens less likely that the reply has had lately; 1: no penalty. "
+                "No penalty applies to a call that has to be made.",
+            ),
+        ] = 1.0
+        repeat_last_n: Annotated[
+            int, Meta(ge=0, le=65536, description="How many of the reply's last tokens count for penalties.")
+        ] = 64
+        presence_penalty: Annotated[
+            float, Meta(ge=-2, le=2, description="Taken off the logit of a token that has come, once.")
+        ] = 0.0
+        frequency_penalty: Annotated[
+            float, Meta(ge=-2, le=2, description="Taken off the logit of a token for each time that it has come.")
+        ] = 0.0
         seed: Annotated[
             Annotated[int, Meta(ge=0, lt=2**32)] | None,
             Meta(description="The same draws for the same prompt. Default: new ones each time."),
@@ -78,6 +140,15 @@ class LlamaCpp:
         max_tokens: Annotated[
             int, Meta(ge=1, description="Most tokens of a reply that asks for no limit of its own.")
         ] = 512
+        stop: Annotated[
+            tuple[Annotated[str, Meta(min_length=1)], ...],
+            Meta(
+                max_length=16,
+                description="Strings that end a reply and are not shown, besides the model's own end tokens.",
+            ),
+        ] = ()
+
+    devices = ("cpu", "cuda")
 
     def __init__(self, options: Options) -> None:
         """Loads the model.
@@ -86,22 +157,25 @@ class LlamaCpp:
             EngineError: the file is missing or not usable, or the options do not suit it.
         """
         self._options = options
-        path = _locate(options.model)
+        self._cache = _cache(options)
+        path = locate(options.model)
+        (self._model, self._scheduler, self._context), place = load_on(
+            options.device, lambda place: self._load(path, place), check_cuda
+        )
+        self.device = f"cuda ({cuda_device()})" if place == "cuda" else "cpu"
         try:
-            self._model = Model(path, shown=MARKERS)
-        except NativeError as error:
-            raise EngineError(
-                f"{path} cannot be loaded: {error}.", "Download it again, or name another GGUF file.", "model"
-            ) from error
-        try:
-            context = self._context_length()
-            self._encoder = PromptEncoder(self._model.vocabulary, self._chat_template(path), context)
-            self._scheduler = self._start(context)
+            if options.device == "cpu" and options.gpu_layers:
+                raise EngineError("The CPU computes, so no layers go to a GPU.", "Leave it out.", "gpu_layers")
+            self._template = self._chat_template(path)
+            self._encoder = PromptEncoder(self._model.vocabulary, self._template, self._context)
         except EngineError:
+            self._scheduler.close()
             self._model.close()
             raise
-        self._context = context
-        self.capabilities = LanguageModelCapabilities(context=context)
+        self._calls = CallPlanner(self._model.vocabulary, self._template)
+        self.capabilities = LanguageModelCapabilities(
+            context=self._context, tools=True, forced_calls=True, reasoning=self._can_think()
+        )
         # Guards the vocabulary, which sessions use on their own threads: it is gone once the engine is closed.
         self._encoding = threading.Lock()
         self._closed = False
@@ -125,10 +199,29 @@ class LlamaCpp:
                 return
             self._closed = True
         self._scheduler.close()
+        self._calls.forget()
         self._model.close()
 
-    def _context_length(self) -> int:
-        trained = self._model.trained_context
+    def _load(self, path: Path, place: Place) -> tuple[Model, Scheduler, int]:
+        """Loads the weights, and makes room for the sequences. On CUDA a `NativeError` means that it is at fault."""
+        every = -1 if self._options.gpu_layers is None else self._options.gpu_layers
+        try:
+            model = Model(path, MARKERS | WITHIN_CALLS, None if place == "cpu" else every)
+        except NativeError as error:
+            if place == "cuda" and _loads(path):
+                raise
+            raise EngineError(
+                f"{path} cannot be loaded: {error}.", "Download it again, or name another GGUF file.", "model"
+            ) from error
+        try:
+            context = self._context_length(model)
+            return model, self._start(model, context, place), context
+        except Exception:
+            model.close()
+            raise
+
+    def _context_length(self, model: Model) -> int:
+        trained = model.trained_context
         context = self._options.context
         if context is None:
             return min(DEFAULT_CONTEXT, trained)
@@ -142,20 +235,37 @@ class LlamaCpp:
 
     def _chat_template(self, path: Path) -> ChatTemplate:
         vocabulary = self._model.vocabulary
-        source = self._model.chat_template() or CHATML
+        given = self._options.chat_template
+        source = (self._model.chat_template() or CHATML) if given is None else _read_template(given)
         try:
             return ChatTemplate(source, bos=vocabulary.text(vocabulary.bos), eos=vocabulary.text(vocabulary.eos))
         except TemplateError as error:
+            if given is not None:
+                raise EngineError(
+                    f"The chat template cannot be read: {error}.", "Correct it.", "chat_template"
+                ) from error
             raise EngineError(
-                f"The chat template in {path} cannot be read: {error}.", "Name another GGUF file.", "model"
+                f"The chat template in {path} cannot be read: {error}.",
+                "Name another GGUF file, or write a template of your own as `chat_template`.",
+                "model",
             ) from error
 
-    def _start(self, context: int) -> Scheduler:
+    def _can_think(self) -> bool:
+        known = self._template.has_switch or self._template.reasoning_tag is not None
+        return known or any(self._model.vocabulary.single(tag) is not None for tag in REASONING)
+
+    def _start(self, model: Model, context: int, place: Place) -> Scheduler:
         sequences = self._options.sequences
-        threads = self._options.threads or (1 if self._model.weights < SMALL else _cores())
+        threads = self._options.threads or (1 if model.weights < SMALL else _cores())
         try:
-            return Scheduler(self._model, context=context, sequences=sequences, threads=threads)
+            return Scheduler(model, context=context, sequences=sequences, threads=threads, cache=self._cache)
         except NativeError as error:
+            if place == "cuda":
+                raise
+            if "cache" in str(error):
+                raise EngineError(
+                    f"The model does not take this way to keep its history: {error}.", "Set it to f16.", "kv_type"
+                ) from error
             raise EngineError(
                 f"{sequences} sequences of {context} tokens cannot be set up: {error}.",
                 "Set `context` or `sequences` lower.",
@@ -169,20 +279,37 @@ class LlamaCpp:
                 raise StageError("llm", "The language model has been shut down.")
             yield
 
-    def _prepare(self, request: GenerationRequest, owner: object) -> tuple[Job, EncodedPrompt]:
-        options = self._options
-        limit = options.max_tokens if request.max_tokens is None else request.max_tokens
+    def _prepare(self, request: GenerationRequest, owner: object) -> tuple[Job, EncodedPrompt, Calls]:
+        limit = self._options.max_tokens if request.max_tokens is None else request.max_tokens
+        thinking = self._options.thinking if request.thinking is None else request.thinking
         with self._in_use():
-            prompt = self._encoder.encode(request.prompt.messages, limit)
-        sampling = Sampling(
-            temperature=options.temperature if request.temperature is None else request.temperature,
+            tools, calls, grammar = self._calls.plan(request)
+            prompt = self._encoder.encode(
+                Prompt(request.prompt.messages, tools),
+                limit,
+                thinking=thinking and not calls.forced,
+                opening=calls.form.opening if calls.forced else "",
+            )
+        limit = min(limit, self._context - len(prompt.tokens))
+        return (
+            Job(owner, prompt.tokens, limit, self._sampling(request.temperature, calls.forced), grammar),
+            prompt,
+            calls,
+        )
+
+    def _sampling(self, temperature: float | None, forced: bool) -> Sampling:
+        options = self._options
+        return Sampling(
+            temperature=options.temperature if temperature is None else temperature,
             top_k=options.top_k,
             top_p=options.top_p,
             min_p=options.min_p,
             seed=secrets.randbits(32) if options.seed is None else options.seed,
+            repeat_penalty=1.0 if forced else options.repeat_penalty,
+            repeat_last_n=options.repeat_last_n,
+            presence_penalty=0.0 if forced else options.presence_penalty,
+            frequency_penalty=0.0 if forced else options.frequency_penalty,
         )
-        limit = min(limit, self._context - len(prompt.tokens))
-        return Job(owner, prompt.tokens, limit, sampling), prompt
 
 
 class LlamaCppStream:
@@ -197,13 +324,13 @@ class LlamaCppStream:
         Raises:
             StageError: the newest message is too long, the model failed or has been shut down.
         """
-        job, prompt = self._engine._prepare(request, self)
+        job, prompt, calls = self._engine._prepare(request, self)
         cancel.on_cancel(job.stop)
         if cancel.cancelled:
             return
         try:
             self._engine._scheduler.submit(job)
-            yield from _read(job, MarkupFilter(prompt.end))
+            yield from read_reply(job, prompt.end, calls, self._engine._options.stop)
         finally:
             job.stop()
 
@@ -212,23 +339,47 @@ class LlamaCppStream:
         self._engine._scheduler.release(self)
 
 
-def _read(job: Job, markup: MarkupFilter) -> Iterator[ModelOutput]:
-    """Turns a job's outputs into text and calls, until it has ended or is stopped."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    while True:
-        output = job.outputs.get()
-        match output:
-            case bytes():
-                yield from markup.feed(decoder.decode(output))
-            case Ended():
-                # A character that the limit cut in two is left out: the decoder is not asked for its rest.
-                yield from markup.finish()
-                yield Generated(output.reason, len(job.prompt), output.output, output.cached)
-                return
-            case StageError():
-                raise output
-            case Stopped():
-                return
+def _cache(options: LlamaCpp.Options) -> Cache:
+    """Returns how keys and values are kept.
+
+    Raises:
+        EngineError: llama.cpp cannot keep them so.
+    """
+    keys, values = options.k_type or options.kv_type, options.v_type or options.kv_type
+    if values.startswith("q") and options.flash_attention == "off":
+        raise EngineError(
+            f"Values are kept as {values} with flash attention only.",
+            "Set `flash_attention` to auto, or `v_type` to f16.",
+            "v_type" if options.v_type else "kv_type",
+        )
+    return Cache(keys, values, options.flash_attention)
+
+
+def _read_template(given: str) -> str:
+    """Returns the template that the option means: itself, or what is in the file.
+
+    Raises:
+        EngineError: there is no such file.
+    """
+    if "{{" in given or "{%" in given:
+        return given
+    try:
+        return Path(given).expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            f"The chat template {given} cannot be read: {error}.",
+            "Give the path of a Jinja file, or the text.",
+            "chat_template",
+        ) from error
+
+
+def _loads(path: Path) -> bool:
+    """Whether the CPU can load a file that CUDA could not."""
+    try:
+        Model(path).close()
+    except NativeError:
+        return False
+    return True
 
 
 def _cores() -> int:
@@ -236,32 +387,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _locate(model: str) -> Path:
-    """Returns the file that `model` means.
-
-    Raises:
-        EngineError: there is none, or it is no GGUF file.
-    """
-    path = _builtin() if model == "builtin" else Path(model).expanduser()
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise EngineError(f"{path} {what}.", "Give the path of a GGUF file, or `builtin`.", "model")
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise EngineError(f"{path} is not a GGUF file.", "Give the path of a GGUF file, or `builtin`.", "model")
-    return path
-
-
-def _builtin() -> Path:
-    """The model that comes with the package: the one GGUF file in pipeline/llm/builtin."""
-    folder = Path(str(resources.files("pipeline.llm") / "builtin"))
-    found = sorted(folder.glob("*.gguf"))
-    if len(found) != 1:
-        raise EngineError(
-            f"The built-in model is missing: {folder} holds {len(found)} GGUF files, not one.",
-            "Install Parley again, or make it with scripts/train_builtin_model, or give the path of a GGUF file.",
-            "model",
-        )
-    return found[0]

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import llama_cpp as c
 import numpy as np
+from numpy.typing import NDArray
 
 log = logging.getLogger("llama.cpp")
 
@@ -55,7 +56,7 @@ def _on_log(level: int, text: bytes, _data: object) -> None:
 
 
 @functools.cache
-def _start_library() -> None:
+def start_library() -> None:
     """Sends llama.cpp's log to Python's. Its logger is global, so this happens once in the process."""
     c.llama_log_set(_on_log, ctypes.c_void_p(0))
     c.llama_backend_init()
@@ -81,7 +82,7 @@ class Vocabulary:
 
     def __init__(self, handle: Any, shown: frozenset[str]) -> None:
         """`shown` are control tokens that `piece` returns as text; other control tokens are silent."""
-        self._handle = handle
+        self.handle = handle
         self._shown = shown
         self._pieces: dict[int, bytes] = {}
         self.size: int = c.llama_vocab_n_tokens(handle)
@@ -96,7 +97,7 @@ class Vocabulary:
         room = len(data) + 16
         while True:
             tokens = (c.llama_token * room)()
-            count = c.llama_tokenize(self._handle, data, len(data), tokens, room, False, special)
+            count = c.llama_tokenize(self.handle, data, len(data), tokens, room, False, special)
             if count >= 0:
                 return list(tokens[:count])
             room = -count
@@ -117,43 +118,82 @@ class Vocabulary:
 
     def is_end(self, token: int) -> bool:
         """Whether the token ends a reply."""
-        return bool(c.llama_vocab_is_eog(self._handle, token))
+        return bool(c.llama_vocab_is_eog(self.handle, token))
 
     def is_control(self, token: int) -> bool:
-        return bool(c.llama_vocab_is_control(self._handle, token))
+        return bool(c.llama_vocab_is_control(self.handle, token))
+
+    def is_markup(self, token: int) -> bool:
+        """Whether the token is a control token, or a tag such as `<think>` that a text by chance could spell too."""
+        if self.is_control(token):
+            return True
+        if not c.llama_vocab_get_attr(self.handle, token) & c.LLAMA_TOKEN_ATTR_USER_DEFINED:
+            return False
+        spelling = self._spelling(token)
+        return len(spelling) > 2 and spelling[:1] in (b"<", b"[")
+
+    def single(self, text: str) -> int | None:
+        """The one token that spells `text`, if there is one."""
+        tokens = self.tokenize(text, special=True)
+        return tokens[0] if len(tokens) == 1 and self.text(tokens[0]) == text else None
 
     def _spelling(self, token: int) -> bytes:
         buffer = ctypes.create_string_buffer(256)
-        size = c.llama_token_to_piece(self._handle, token, buffer, len(buffer), 0, True)
+        size = c.llama_token_to_piece(self.handle, token, buffer, len(buffer), 0, True)
         if size < 0:
             buffer = ctypes.create_string_buffer(-size)
-            size = c.llama_token_to_piece(self._handle, token, buffer, len(buffer), 0, True)
+            size = c.llama_token_to_piece(self.handle, token, buffer, len(buffer), 0, True)
         return buffer.raw[:size]
 
 
 class Model:
     """Weights and vocabulary, read from a GGUF file."""
 
-    def __init__(self, path: Path, shown: frozenset[str] = frozenset()) -> None:
-        """Loads the file. `shown`: see `Vocabulary`.
+    def __init__(self, path: Path, shown: frozenset[str] = frozenset(), gpu_layers: int | None = None) -> None:
+        """Loads the file; of a model in several, the first, which lie beside each other.
+
+        Args:
+            path: the file.
+            shown: see `Vocabulary`.
+            gpu_layers: how many layers go to the GPUs, -1 for all; None: the CPU alone computes.
 
         Raises:
             NativeError: llama.cpp cannot load it, or it holds no model that writes text.
         """
-        _start_library()
+        start_library()
         params = c.llama_model_default_params()
-        params.n_gpu_layers = 0
+        self.on_gpu = gpu_layers is not None
+        params.n_gpu_layers = 0 if gpu_layers is None else gpu_layers
+        no_devices = (ctypes.c_void_p * 1)(None)
+        if gpu_layers is None:  # without a list of devices llama.cpp takes all there are, whatever the layers
+            params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
         with _errors_heard() as errors:
             self.handle = c.llama_model_load_from_file(str(path).encode(), params)
         if not self.handle:
             raise NativeError(_reason(errors))
         vocabulary = c.llama_model_get_vocab(self.handle)
-        if c.llama_model_has_encoder(self.handle) or c.llama_vocab_type(vocabulary) == c.LLAMA_VOCAB_TYPE_NONE:
+        if c.llama_vocab_type(vocabulary) == c.LLAMA_VOCAB_TYPE_NONE or not self._writes():
             self.close()
-            raise NativeError("the file holds a model of another kind, not one that continues text")
+            raise NativeError(_OTHER_KIND)
         self.vocabulary = Vocabulary(vocabulary, shown)
         self.trained_context: int = c.llama_model_n_ctx_train(self.handle)
         self.weights: int = c.llama_model_n_params(self.handle)
+
+    def _writes(self) -> bool:
+        """Whether the model continues text: not with an encoder, nor made for embeddings or ranking."""
+        if c.llama_model_has_encoder(self.handle) or c.llama_model_is_diffusion(self.handle):
+            return False
+        architecture = self._metadata("general.architecture")
+        return (
+            self._metadata(f"{architecture}.pooling_type") in ("", "0", "-1")
+            and self._metadata(f"{architecture}.attention.causal") != "false"
+        )
+
+    def _metadata(self, key: str) -> str:
+        """What the file says under `key`, as text; empty where it says nothing."""
+        buffer = ctypes.create_string_buffer(256)
+        size = c.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if size >= 0 else ""
 
     def chat_template(self) -> str | None:
         """The Jinja source under `tokenizer.chat_template`, when the file has one."""
@@ -162,6 +202,34 @@ class Model:
 
     def close(self) -> None:
         c.llama_model_free(self.handle)
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """How keys and values are kept: types from `CACHE_TYPES`. Quantised values need flash attention."""
+
+    keys: str = "f16"
+    values: str = "f16"
+    flash_attention: Literal["auto", "on", "off"] = "auto"
+
+
+CACHE_TYPES = {
+    "f32": c.GGML_TYPE_F32,
+    "f16": c.GGML_TYPE_F16,
+    "q8_0": c.GGML_TYPE_Q8_0,
+    "q5_1": c.GGML_TYPE_Q5_1,
+    "q5_0": c.GGML_TYPE_Q5_0,
+    "q4_1": c.GGML_TYPE_Q4_1,
+    "q4_0": c.GGML_TYPE_Q4_0,
+}
+
+_FLASH_ATTENTION = {
+    "auto": c.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "on": c.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    "off": c.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
+
+_OTHER_KIND = "the file holds a model of another kind, not one that continues text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,21 +254,23 @@ class Context:
     with consecutive ids are decoded together in one pass.
     """
 
-    def __init__(self, model: Model, *, context: int, sequences: int, threads: int) -> None:
+    def __init__(self, model: Model, *, context: int, sequences: int, threads: int, cache: Cache | None = None) -> None:
         """Makes room for `sequences` sequences of `context` tokens.
 
         Raises:
             NativeError: it cannot be made, for want of memory for example.
         """
+        cache = cache or Cache()
         params = c.llama_context_default_params()
         params.n_ctx = context * sequences
         params.n_batch = params.n_ubatch = MAX_ROWS
         params.n_seq_max = sequences
         params.n_threads = params.n_threads_batch = threads
-        params.flash_attn_type = c.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        params.flash_attn_type = _FLASH_ATTENTION[cache.flash_attention]
+        params.type_k, params.type_v = CACHE_TYPES[cache.keys], CACHE_TYPES[cache.values]
         params.kv_unified = False
         params.no_perf = True
-        params.offload_kqv = params.op_offload = False
+        params.offload_kqv = params.op_offload = model.on_gpu
         with _errors_heard() as errors:
             self.handle = c.llama_init_from_model(model.handle, params)
         if not self.handle:
@@ -208,8 +278,9 @@ class Context:
         self._memory = c.llama_get_memory(self.handle)
         if not self._memory:
             self.close()
-            raise NativeError("the file holds a model of another kind, not one that continues text")
+            raise NativeError(_OTHER_KIND)
         self._batch = _Batch()
+        self._vocabulary_size = model.vocabulary.size
 
     def decode(self, slices: Sequence[Slice]) -> list[int]:
         """Extends sequences by `MAX_ROWS` tokens at most. A sequence occurs once at most.
@@ -225,6 +296,10 @@ class Context:
         if code != 0:
             raise DecodeError(code)
         return rows
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """The logits of a row of the last decode, one per token; good until the next."""
+        return np.ctypeslib.as_array(c.llama_get_logits_ith(self.handle, row), shape=(self._vocabulary_size,))
 
     def trim(self, sequence: int, length: int) -> bool:
         """Forgets all of a sequence from position `length` on.
@@ -282,44 +357,3 @@ class _Batch:
             begin = end
         self.struct.n_tokens = begin
         return last
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How tokens are drawn. At temperature 0 the likeliest is taken and the rest has no effect."""
-
-    temperature: float
-    top_k: int
-    top_p: float
-    min_p: float
-    seed: int
-
-
-class Sampler:
-    """Draws the tokens of one reply."""
-
-    def __init__(self, sampling: Sampling) -> None:
-        params = c.llama_sampler_chain_default_params()
-        params.no_perf = True
-        self._chain = c.llama_sampler_chain_init(params)
-        for link in _links(sampling):
-            c.llama_sampler_chain_add(self._chain, link)
-
-    def sample(self, context: Context, row: int) -> int:
-        """Draws the token that follows a row of the last decode."""
-        return int(c.llama_sampler_sample(self._chain, context.handle, row))
-
-    def close(self) -> None:
-        c.llama_sampler_free(self._chain)
-
-
-def _links(sampling: Sampling) -> list[Any]:
-    if sampling.temperature == 0:
-        return [c.llama_sampler_init_greedy()]
-    return [
-        c.llama_sampler_init_top_k(sampling.top_k),
-        c.llama_sampler_init_top_p(sampling.top_p, 1),
-        c.llama_sampler_init_min_p(sampling.min_p, 1),
-        c.llama_sampler_init_temp(sampling.temperature),
-        c.llama_sampler_init_dist(sampling.seed),
-    ]

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from pipeline.errors import StageError
 from pipeline.llm.llama_batcher import Batcher, Job
-from pipeline.llm.llama_native import Context, Model
+from pipeline.llm.llama_native import Cache, Context, Model
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _Mail: TypeAlias = Job | _Release | _Close
 class Scheduler:
     """Makes replies on a thread of its own. If that thread dies, its jobs fail and the next one starts another."""
 
-    def __init__(self, model: Model, *, context: int, sequences: int, threads: int) -> None:
+    def __init__(self, model: Model, *, context: int, sequences: int, threads: int, cache: Cache) -> None:
         """Makes the context and starts the thread.
 
         Raises:
@@ -41,6 +41,7 @@ class Scheduler:
         self._context = context
         self._sequences = sequences
         self._threads = threads
+        self._cache = cache
         self._lock = threading.Lock()
         self._closed = False
         self._owner = self._hire()
@@ -74,7 +75,13 @@ class Scheduler:
         self._owner.join()
 
     def _hire(self) -> "_Owner":
-        context = Context(self._model, context=self._context, sequences=self._sequences, threads=self._threads)
+        context = Context(
+            self._model,
+            context=self._context,
+            sequences=self._sequences,
+            threads=self._threads,
+            cache=self._cache,
+        )
         return _Owner(context, Batcher(context, self._model.vocabulary, self._sequences))
 
 

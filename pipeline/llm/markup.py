@@ -4,18 +4,18 @@ Models mark these with tags, each family with its own. The filter knows the comm
 or as control tokens (`MARKERS` is the list for the latter).
 """
 
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TypeAlias
 
+from pipeline.llm.call_parsing import parse_calls
 from pipeline.types import TextDelta, ToolCallDelta
 
 Visible: TypeAlias = TextDelta | ToolCallDelta
 
-_REASONING = {
+REASONING = {
     "<think>": "</think>",
     "<thinking>": "</thinking>",
     "<thought>": "</thought>",
@@ -50,6 +50,7 @@ _TOOLS_TO_THE_END = ("[TOOL_CALLS]", "<|python_tag|>", "<|tool_call|>")
 # Harmony (gpt-oss): <|start|>assistant<|channel|>analysis<|message|>…<|end|>, and again with `final`.
 _START, _CHANNEL, _MESSAGE = "<|start|>", "<|channel|>", "<|message|>"
 _HARMONY_ENDS = ("<|end|>", "<|return|>", "<|call|>")
+_RECIPIENT = re.compile(r"\bto=functions\.([\w.-]+)")
 
 
 class _Content(Enum):
@@ -85,14 +86,16 @@ class _State:
         return 0
 
 
-def _build() -> tuple[_State, _State, _State]:
-    """Returns the states for speech, and for what is behind `<|message|>` when it is to be hidden."""
+def _build() -> tuple[_State, _State, _State, _State]:
+    """Returns the states for speech, for what is behind `<|message|>` when it is to be hidden, for the name of a
+    channel, and for a call behind `<|message|>`.
+    """
     speech = _State(_Content.SPOKEN)
     channel = _State(_Content.CHANNEL)
     header, hidden = _State(_Content.HIDDEN), _State(_Content.HIDDEN)
     harmony = {_START: header, _CHANNEL: channel}
     exits = dict.fromkeys((*_HARMONY_ENDS, _MESSAGE), speech) | harmony
-    for kind, pairs in ((_Content.HIDDEN, _REASONING), (_Content.CALL, _TOOLS)):
+    for kind, pairs in ((_Content.HIDDEN, REASONING), (_Content.CALL, _TOOLS)):
         for opening, closing in pairs.items():
             exits[opening] = _State(kind)
             exits[opening].lead({closing: speech})
@@ -102,14 +105,24 @@ def _build() -> tuple[_State, _State, _State]:
     speech.lead(exits)
     header.lead({_CHANNEL: channel, _MESSAGE: speech})
     channel.lead({_MESSAGE: speech})
-    hidden.lead(dict.fromkeys(_HARMONY_ENDS, speech) | harmony)
-    return speech, hidden, channel
+    call = _State(_Content.CALL)
+    for state in (hidden, call):
+        state.lead(dict.fromkeys(_HARMONY_ENDS, speech) | harmony)
+    return speech, hidden, channel, call
 
 
-_SPEECH, _OFF_CHANNEL, _NAMING = _build()
+_SPEECH, _OFF_CHANNEL, _NAMING, _CHANNEL_CALL = _build()
 
 MARKERS = frozenset(_SPEECH.exits)
-"""Every marker. The control tokens among them must reach the filter as text."""
+"""Every marker by which a block begins or ends."""
+
+WITHIN_CALLS = frozenset(
+    "[ARGS] [CALL_ID] <|tool_call_begin|> <|tool_call_argument_begin|> <|tool_call_end|> "
+    "<｜tool▁call▁begin｜> <｜tool▁sep｜> <｜tool▁call▁end｜>".split()
+)
+"""What stands between the parts of calls. Like `MARKERS`, if these are control tokens they must reach the filter as
+text.
+"""
 
 
 class MarkupFilter:
@@ -117,7 +130,7 @@ class MarkupFilter:
 
     Ordinary text passes at once: only what may be the beginning of a marker waits for the next piece. White space
     at the start of the reply, and where a hidden block has left two of them, is dropped. A block that is never
-    closed is never shown.
+    closed is never shown; a call in it counts if it is whole.
     """
 
     def __init__(self, prompt_end: str = "") -> None:
@@ -143,7 +156,7 @@ class MarkupFilter:
         shown: list[Visible] = []
         if self._state.content is _Content.SPOKEN:
             self._show(self._held, shown)
-        elif self._state.content is _Content.CALL and not self._state.exits:
+        elif self._state.content is _Content.CALL:
             self._body.append(self._held)
             self._leave("", shown)
         self._held = ""
@@ -152,7 +165,7 @@ class MarkupFilter:
     def _walk(self, text: str) -> list[Visible]:
         shown: list[Visible] = []
         rest = self._held + text
-        while match := self._state.pattern.search(rest):
+        while match := self._marker(rest):
             self._take(rest[: match.start()], shown)
             self._leave(match.group(), shown)
             rest = rest[match.end() :]
@@ -160,6 +173,15 @@ class MarkupFilter:
         self._take(rest[:keep], shown)
         self._held = rest[keep:]
         return shown
+
+    def _marker(self, rest: str) -> re.Match[str] | None:
+        """The next marker in `rest`. In the arguments of a call one may be quoted: that is text."""
+        match = self._state.pattern.search(rest)
+        while (
+            match and self._state.content is _Content.CALL and _in_string("".join(self._body) + rest[: match.start()])
+        ):
+            match = self._state.pattern.search(rest, match.end())
+        return match
 
     def _take(self, text: str, shown: list[Visible]) -> None:
         match self._state.content:
@@ -174,14 +196,18 @@ class MarkupFilter:
         """Goes where `marker` leads (the empty one: nowhere, the reply is over)."""
         body, self._body = "".join(self._body), []
         if self._state.content is _Content.CALL:
-            for name, arguments in _calls(self._opening + body):
+            for name, arguments in parse_calls(self._opening + body):
                 shown.append(ToolCallDelta(self._calls, name, arguments))
                 self._calls += 1
         if not marker:
             return
-        off_channel = self._state is _NAMING and not body.strip().startswith("final")
-        self._state = _OFF_CHANNEL if off_channel else self._state.exits[marker]
         self._opening = marker if marker == "<function=" else ""
+        if self._state is _NAMING and (called := _RECIPIENT.search(body)):
+            self._state, self._opening = _CHANNEL_CALL, f"<function={called[1]}>"
+        elif self._state is _NAMING and not body.strip().startswith("final"):
+            self._state = _OFF_CHANNEL
+        else:
+            self._state = self._state.exits[marker]
         self._trim = self._trim or not self._spoke
 
     def _show(self, text: str, shown: list[Visible]) -> None:
@@ -197,27 +223,21 @@ class MarkupFilter:
             shown.append(TextDelta(text))
 
 
-def _calls(body: str) -> Iterable[tuple[str, str]]:
-    """Reads the calls in a block as pairs of name and JSON arguments; what it cannot read is dropped.
-
-    Knows `{"name": …, "arguments": {…}}` (also `parameters`), a list of these, and `<function=name>{…}`.
-    """
-    if function := re.match(r"<function=([\w.-]+)>(.*)", body, re.DOTALL):
-        name, text = function.groups()
-        arguments = _parse(text)
-        return [(name, json.dumps(arguments))] if isinstance(arguments, dict) else []
-    parsed = _parse(body)
-    found = []
-    for call in parsed if isinstance(parsed, list) else [parsed]:
-        if isinstance(call, dict) and isinstance(call.get("name"), str):
-            arguments = call.get("arguments", call.get("parameters", {}))
-            if isinstance(arguments, dict):
-                found.append((call["name"], json.dumps(arguments)))
-    return found
+def unclosed_reasoning(prompt_end: str) -> str | None:
+    """Returns the tag that would close the reasoning which the end of a prompt opens; None if it opens none."""
+    state = MarkupFilter(prompt_end)._state
+    return next(iter(state.exits)) if state.content is _Content.HIDDEN and len(state.exits) == 1 else None
 
 
-def _parse(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+def _in_string(text: str) -> bool:
+    """Whether a text ends within a string of JSON, which no line break can be part of."""
+    inside = escaped = False
+    for character in text:
+        if character == "\n":
+            inside = escaped = False
+        elif inside:
+            inside = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        else:
+            inside = character == '"'
+    return inside

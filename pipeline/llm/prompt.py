@@ -1,13 +1,15 @@
 """A conversation → the tokens of a prompt that fits the model's context."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from pipeline.errors import PromptTooLongError, StageError
-from pipeline.llm.chat_template import ChatTemplate, TemplateError
+from pipeline.llm.chat_template import ChatTemplate, Part, TemplateError
 from pipeline.llm.llama_native import Vocabulary
-from pipeline.types import Message
+from pipeline.llm.markup import unclosed_reasoning
+from pipeline.types import Message, Prompt
 
 LEAST_REPLY = 32
 """Tokens that must be left for a reply; a prompt that leaves fewer is refused."""
@@ -15,7 +17,7 @@ LEAST_REPLY = 32
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """`tokens` of the whole prompt, and `end`, the template's text behind the last message."""
+    """`tokens` of the whole prompt, and `end`, the text behind the last message that the reply continues."""
 
     tokens: list[int]
     end: str
@@ -32,68 +34,97 @@ class PromptEncoder:
         # A turn repeats all but the newest messages of the one before.
         self._tokenize = lru_cache(1024)(self._tokenize_afresh)
 
-    def encode(self, messages: Sequence[Message], reply: int) -> EncodedPrompt:
+    def encode(self, prompt: Prompt, reply: int, *, thinking: bool = False, opening: str = "") -> EncodedPrompt:
         """Encodes a conversation so that up to `reply` tokens (but no more than a quarter of the context) fit behind.
 
-        If it is too long, the oldest turns are left out: a user's message with all that follows it up to the next.
-        System messages and the newest turn always stay. About a quarter of the context is cleared at a time, not
-        just enough: the prompts of the next turns then begin alike, and what is computed of them can be kept.
+        If it is too long, the oldest turns are left out: a user's message with all that follows it up to the next,
+        calls and their results among it. System messages, tools and the newest turn always stay. About a quarter of
+        the context is cleared at a time, not just enough: the prompts of the next turns then begin alike, and what is
+        computed of them can be kept.
+
+        Args:
+            prompt: the conversation, and the tools to be shown.
+            reply: tokens that the reply may have.
+            thinking: whether the model is to think first. If not, and its template opens a block for it all the same,
+                or cannot be told, an empty one is put in front of the reply.
+            opening: text of the reply's beginning that the model need not write itself.
 
         Raises:
             PromptTooLongError: what has to stay is too long.
         """
-        whole = self._encode(messages)
+
+        def encode(messages: Sequence[Message]) -> EncodedPrompt:
+            return self._encode(Prompt(tuple(messages), prompt.tools), thinking, opening)
+
+        messages = prompt.messages
+        whole = encode(messages)
         room = self._context - min(reply, self._context // 4)
         if len(whole.tokens) <= room:
             return whole
-        for kept in self._shortened(messages, len(whole.tokens), room):
-            shorter = self._encode(kept)
+        turns = _turns(messages)
+        newest = set(turns[-1]) if turns else set()
+        least = encode([message for at, message in enumerate(messages) if message.role == "system" or at in newest])
+        most = self._context - min(LEAST_REPLY, self._context // 4)
+        if len(least.tokens) > most:
+            raise PromptTooLongError(
+                "llm",
+                f"The instructions, the tools and the newest message together have {len(least.tokens)} tokens, "
+                f"but no more than {most} fit into the model's context (`context` of the llm in models.yaml).",
+            )
+        for kept in self._shortened(
+            messages, turns[:-1], len(whole.tokens) - room, len(whole.tokens) - len(least.tokens)
+        ):
+            shorter = encode(kept)
             if len(shorter.tokens) <= room:
                 return shorter
-        most = self._context - min(LEAST_REPLY, self._context // 4)
-        if len(shorter.tokens) <= most:
-            return shorter
-        raise PromptTooLongError(
-            "llm",
-            f"The instructions and the newest message together have {len(shorter.tokens)} tokens, "
-            f"but no more than {most} fit into the model's context (`context` of the llm in models.yaml).",
-        )
+        return least
 
-    def _shortened(self, messages: Sequence[Message], total: int, room: int) -> list[list[Message]]:
-        """Returns what remains with more and more turns left out, beginning where it is expected to fit."""
-        turns = _turns(messages)
-        sizes = [sum(len(self._content(messages[index].text)) for index in turn) for turn in turns]
+    def _shortened(
+        self, messages: Sequence[Message], older: list[list[int]], excess: int, droppable: int
+    ) -> list[list[Message]]:
+        """Returns what remains with more and more of the older turns left out, beginning where it is expected to fit.
+
+        Args:
+            messages: the conversation.
+            older: its turns but for the newest.
+            excess: how many tokens have to go at least.
+            droppable: how many the older turns have together.
+        """
+        sizes = [sum(self._size(messages[at]) for at in turn) for turn in older]
         spoken = max(1, sum(sizes))
         step = self._context // 4
-        excess = -(-(total - room) // step) * step
+        excess = -(-excess // step) * step
         candidates = []
         dropped: set[int] = set()
         saved = 0.0
-        for turn, size in zip(turns[:-1], sizes, strict=False):
+        for turn, size in zip(older, sizes, strict=True):
             dropped |= set(turn)
-            saved += size * total / spoken  # the template's own tokens are shared out
+            saved += size * droppable / spoken  # the template's own tokens are shared out
             if saved >= excess:
-                candidates.append([message for index, message in enumerate(messages) if index not in dropped])
-        last = set(turns[-1]) if turns else set()
-        candidates.append([m for index, m in enumerate(messages) if m.role == "system" or index in last])
+                candidates.append([message for at, message in enumerate(messages) if at not in dropped])
         return candidates
 
-    def _content(self, text: str) -> tuple[int, ...]:
-        return self._tokenize(text.strip(), special=False, continues=True)
+    def _size(self, message: Message) -> int:
+        texts = (message.text.strip(), *(call.name + call.arguments for call in message.calls))
+        return sum(len(self._tokenize(text, special=False, continues=True)) for text in texts)
 
-    def _encode(self, messages: Sequence[Message]) -> EncodedPrompt:
+    def _encode(self, prompt: Prompt, thinking: bool, opening: str) -> EncodedPrompt:
         """Tokenises the prompt in the stretches that lie between the template's control tokens.
 
         Only those may be spelled out: what a message says is always plain text, even if it says `<|im_end|>`.
         """
         try:
-            parts = self._template.render(messages)
+            parts = self._template.render(prompt.messages, prompt.tools, thinking=thinking)
         except TemplateError as error:
             raise StageError("llm", str(error)) from error
+        end = parts.pop().text if parts and not parts[-1].is_content else ""
+        end += ("" if thinking else self._no_thoughts(end)) + opening
+        if end:
+            parts.append(Part(end, is_content=False))
         tokens: list[int] = []
         plain = ""
         for part in parts:
-            start = None if part.is_content else self._first_control(part.text)
+            start = None if part.is_content else self._first_markup(part.text)
             if start is None:
                 plain += part.text
                 continue
@@ -109,19 +140,40 @@ class PromptEncoder:
             tokens.insert(0, self._vocabulary.bos)
         if not tokens:
             raise StageError("llm", "The model's chat template makes nothing of this conversation.")
-        return EncodedPrompt(tokens, "" if not parts or parts[-1].is_content else parts[-1].text)
+        return EncodedPrompt(tokens, end)
+
+    def _no_thoughts(self, end: str) -> str:
+        """What keeps a model from thinking that was trained to: thoughts that are over before they begin."""
+        if closing := unclosed_reasoning(end):
+            return f"\n{closing}\n\n"
+        if self._template.reasoning_tag == "<think>" and not self._template.has_switch and "</think>" not in end:
+            return "<think>\n\n</think>\n\n"
+        return ""
 
     def _add_plain(self, tokens: list[int], text: str) -> None:
-        continues = bool(tokens) and not self._vocabulary.is_control(tokens[-1])
+        continues = bool(tokens) and not self._vocabulary.is_markup(tokens[-1])
         tokens += self._tokenize(text, special=False, continues=continues)
 
-    def _first_control(self, text: str) -> int | None:
-        """Where a template's text spells its first control token, if it does."""
+    def _first_markup(self, text: str) -> int | None:
+        """Where a template's text spells its first control token or tag, if it does."""
         tokens = self._tokenize(text, special=True, continues=False)
-        spellings = {self._vocabulary.text(token) for token in tokens if self._vocabulary.is_control(token)}
-        return min((text.find(spelling) for spelling in spellings if spelling in text), default=None)
+        return min((text.find(tag) for tag in self._tags(tokens) if tag in text), default=None)
+
+    def _tags(self, tokens: Sequence[int]) -> set[str]:
+        return {self._vocabulary.text(token) for token in tokens if self._vocabulary.is_markup(token)}
 
     def _tokenize_afresh(self, text: str, *, special: bool, continues: bool) -> tuple[int, ...]:
+        tokens = self._tokenize_run(text, special, continues)
+        if special or not (tags := self._tags(tokens)):
+            return tokens
+        # Tags that are no control tokens are found in any text: here they are taken apart behind their first letter.
+        joints = "|".join(f"(?<={re.escape(tag[0])})(?={re.escape(tag[1:])})" for tag in tags)
+        taken_apart: tuple[int, ...] = ()
+        for piece in re.split(joints, text):
+            taken_apart += self._tokenize_afresh(piece, special=False, continues=continues or bool(taken_apart))
+        return taken_apart
+
+    def _tokenize_run(self, text: str, special: bool, continues: bool) -> tuple[int, ...]:
         tokenize = self._vocabulary.tokenize
         if continues and self._vocabulary.is_sentencepiece:
             # SentencePiece puts a space before a text; in the middle of one there is none. A newline takes it.

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -21,6 +20,7 @@ import numpy as np
 from pipeline.errors import EngineError, StageError
 from pipeline.stages import EngineOptions, TranscriberCapabilities
 from pipeline.transcription import pocketsphinx_host as host
+from pipeline.transcription.pocketsphinx_model import find_model
 from pipeline.types import LISTENING_RATE, Pcm16, Transcript
 
 _LOAD_S = 60.0
@@ -30,6 +30,8 @@ _BUSY_S = 10.0
 """How long an utterance waits for a decoder process when all are busy: by then nobody waits for an answer."""
 
 _END_S = 5.0
+
+_CLOSED = "The stream has been closed."
 
 _PIPE_BYTES = 512 * 1024
 """What the socket to a decoder process holds before `feed` waits (the system may grant less): seconds of sound."""
@@ -65,7 +67,7 @@ class _Places:
                     f"All {self._count} decoders are busy with other utterances (`decoders` in models.yaml).",
                 )
             if unwanted():
-                raise StageError("transcription", "The stream has been closed.")
+                raise StageError("transcription", _CLOSED)
             self._free -= 1
 
     def give_back(self) -> None:
@@ -207,10 +209,7 @@ class _Host:
             return
         status = self._end()
         problem = report[1].decode() if report is not None else f"its process ended with status {status}"
-        raise EngineError(
-            f"PocketSphinx cannot load its model: {problem}.",
-            "Check that `hmm`, `lm` and `dict` belong together, or leave them out for the built-in model.",
-        )
+        raise _unusable(f"PocketSphinx cannot load its model: {problem}.")
 
     def _restart(self) -> None:
         if self._closed:
@@ -248,14 +247,14 @@ class PocketSphinxStream:
         """Returns what is understood so far: costs what is still to be decoded, then ~0.2 ms."""
         decoder = self._decoder
         if decoder is None:
-            return Transcript("", language=self._language)
+            return self._nothing()
         with self._failing(decoder):
             return self._transcript(decoder.ask(host.HYPOTHESIS))
 
     def finish(self) -> Transcript:
         decoder = self._decoder
         if decoder is None:
-            return Transcript("", language=self._language)
+            return self._nothing()
         with self._failing(decoder):
             reply = decoder.ask(host.FINISH)
         self._mean = reply.mean
@@ -304,8 +303,14 @@ class PocketSphinxStream:
             yield
         except EOFError as error:
             self.discard()
-            problem = "The stream has been closed." if self._closed else "The decoder's process has died."
+            problem = _CLOSED if self._closed else "The decoder's process has died."
             raise StageError("transcription", problem) from error
+
+    def _nothing(self) -> Transcript:
+        """Returns what is understood where nothing has been said."""
+        if self._closed:
+            raise StageError("transcription", _CLOSED)
+        return Transcript("", language=self._language)
 
     def _transcript(self, reply: host.Reply) -> Transcript:
         text = clean(reply.text)
@@ -347,14 +352,16 @@ class PocketSphinx:
         Raises:
             EngineError: a file is missing or the model cannot be loaded.
         """
-        self.capabilities = TranscriberCapabilities(languages=frozenset({options.language}), streaming=True, partial_s=0.3)
+        self.capabilities = TranscriberCapabilities(
+            languages=frozenset({options.language}), streaming=True, partial_s=0.3
+        )
         config: dict[str, object] = {
             "samprate": LISTENING_RATE,
             "fwdflat": options.fwdflat,
             "bestpath": options.bestpath,
             "maxhmmpf": options.maxhmmpf,
             "loglevel": "FATAL",
-            **_model(options),
+            **find_model(options.hmm, options.lm, options.dict),
         }
         self._host = _Host(config)
         self._places = _Places(options.decoders)
@@ -366,24 +373,27 @@ class PocketSphinx:
         return PocketSphinxStream(self._places, self._host, next(iter(self.capabilities.languages)))
 
     def warm_up(self) -> None:
-        """Decodes half a second of silence, which brings the model's files into memory."""
+        """Decodes half a second of noise, which brings the model's files into memory.
+
+        Raises:
+            EngineError: the decoder dies of it, as it does where a file ends too soon.
+        """
         stream = self.open()
-        stream.feed(np.zeros(LISTENING_RATE // 2, np.int16))
-        stream.finish()
+        noise = np.random.default_rng(0).normal(0, 1000, LISTENING_RATE // 2)
+        try:
+            stream.feed(noise.astype(np.int16))
+            stream.finish()
+        except StageError as error:
+            raise _unusable(f"PocketSphinx cannot use its model: {error}") from error
+        finally:
+            stream.close()
 
     def close(self) -> None:
         """Ends the host and its decoder processes."""
         self._host.close()
 
 
-def _model(options: PocketSphinx.Options) -> dict[str, object]:
-    """Returns the paths of the model as PocketSphinx names them; none for the one in its wheel."""
-    paths = {"hmm": options.hmm, "lm": options.lm, "dict": options.dict}
-    given = {name: Path(path).expanduser() for name, path in paths.items() if path is not None}
-    for name in paths if given else ():
-        if name not in given:
-            raise EngineError(f"`{name}` is missing.", "Give `hmm`, `lm` and `dict` together, or none.", option=name)
-        wanted = given[name] / "mdef" if name == "hmm" else given[name]
-        if not wanted.is_file():
-            raise EngineError(f"There is no file {wanted}.", "Correct the path.", option=name)
-    return {name: str(path) for name, path in given.items()}
+def _unusable(problem: str) -> EngineError:
+    return EngineError(
+        problem, "Check that `hmm`, `lm` and `dict` belong together, or leave them out for the built-in model."
+    )

@@ -13,6 +13,7 @@ This module is imported by the host: it may import nothing that starts threads (
 """
 
 import gc
+import itertools
 import os
 import signal
 import socket
@@ -268,6 +269,18 @@ class _Host:
             os.waitpid(process, 0)
 
 
+def _check_dictionary(decoder: Any, path: str) -> None:
+    """PocketSphinx leaves out what it cannot read of a dictionary, and goes on without a word.
+
+    Raises:
+        ValueError: it could read none of the first entries.
+    """
+    with open(path, encoding="utf-8", errors="replace") as file:
+        entries = [line.split()[0] for line in itertools.islice(file, 1000) if line.strip()]
+    if all(decoder.lookup_word(entry) is None for entry in entries):
+        raise ValueError(f"{path} spells no word in the sounds of the acoustic model")
+
+
 def main() -> None:
     """Loads the model that `argv[2]` (JSON) configures and serves the control socket `argv[1]`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for Parley, which ends this by closing the socket
@@ -277,6 +290,8 @@ def main() -> None:
 
         config = msgspec.json.decode(sys.argv[2])
         decoder, meter = pocketsphinx.Decoder(pocketsphinx.Config(**config)), _Meter(config)
+        if "dict" in config:
+            _check_dictionary(decoder, config["dict"])
     except Exception as error:
         send_frame(control, FAILED, f"{type(error).__name__}: {error}".encode())
         return

@@ -11,6 +11,7 @@ another thread and a queue to save less than that.
 import ctypes
 import difflib
 import functools
+import importlib.metadata
 import tempfile
 import threading
 import unicodedata
@@ -71,7 +72,9 @@ class _Library:
     def __init__(self) -> None:
         try:
             self._c = ctypes.CDLL(espeakng_loader.get_library_path())
-            data = self._with_short_path(Path(espeakng_loader.get_data_path()))
+            data = Path(espeakng_loader.get_data_path())
+            _check_data(data)
+            data = self._with_short_path(data)
         except (OSError, RuntimeError) as error:
             raise EngineError(f"espeak-ng cannot be loaded: {error}.", "Install espeakng-loader again.") from error
         rate = self._c.espeak_Initialize(
@@ -169,6 +172,26 @@ class _Library:
         return found
 
 
+def _check_data(data: Path) -> None:
+    """Compares the sizes of the data's files with what their wheel says of them.
+
+    espeak-ng trusts its tables: one that is cut short ends the process, or is spoken as noise.
+
+    Raises:
+        EngineError: a file is not as it was installed.
+    """
+    try:
+        installed = importlib.metadata.files("espeakng-loader") or []
+    except importlib.metadata.PackageNotFoundError:
+        installed = []
+    for file in installed:
+        if file.parts[:2] != ("espeakng_loader", "espeak-ng-data") or file.size is None:
+            continue
+        path = data.joinpath(*file.parts[2:])
+        if not path.is_file() or path.stat().st_size != file.size:
+            raise EngineError(f"espeak-ng's {path} is missing or damaged.", "Install espeakng-loader again.")
+
+
 def _languages(address: int) -> Iterator[str]:
     while ctypes.string_at(address, 1) != b"\0":
         name = ctypes.string_at(address + 1)
@@ -231,6 +254,7 @@ class EspeakNg:
             EngineError: the library or its data is missing, or there is no such voice.
         """
         self._options = options
+        self._closed = False
         self._library = _library()
         names = self._library.names(options.voice)
         if self._library.find(options.voice) is None:
@@ -252,9 +276,11 @@ class EspeakNg:
         neither SSML nor phoneme markup means anything.
 
         Raises:
-            StageError: there is no such voice, or espeak-ng fails.
+            StageError: there is no such voice, espeak-ng fails, or the engine has been closed.
         """
-        name = request.voice or self._options.voice
+        if self._closed:
+            raise StageError("tts", "The engine has been closed.")
+        name = self._options.voice if request.voice is None else request.voice
         voice = self._library.find(name)
         if voice is None:
             raise StageError("tts", f"espeak-ng has no voice {name!r}.")
@@ -273,3 +299,4 @@ class EspeakNg:
 
     def close(self) -> None:
         """Leaves the library to other engines of the process."""
+        self._closed = True

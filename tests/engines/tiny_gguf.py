@@ -8,8 +8,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-MARKUP = ("<think>", "</think>")
+CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]", "[TOOL_CALLS]", "[ARGS]")
+MARKUP = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 """Plain tokens that models have for their markup."""
 
 CHATML = (
@@ -21,10 +21,31 @@ WIDTH, LAYERS, HEADS, HIDDEN = 64, 2, 2, 96
 
 
 def write(
-    path: Path, *, template: str | None = CHATML, context: int = 1024, never_ends: bool = False, seed: int = 1
+    path: Path,
+    *,
+    template: str | None = CHATML,
+    context: int = 1024,
+    never_ends: bool = False,
+    seed: int = 2,
+    sentencepiece: bool = False,
+    pooling: gguf.PoolingType | None = None,
+    with_weights: bool = True,
+    tensors_a_file: int = 0,
 ) -> Path:
-    """Writes a llama of about 130 kB. With `never_ends`, no greedy reply stops by itself."""
-    writer = gguf.GGUFWriter(path, "llama")
+    """Writes a llama of about 130 kB.
+
+    Args:
+        path: the file.
+        template: its chat template, if it is to have one.
+        context: tokens that it says it was trained for.
+        never_ends: no greedy reply stops by itself.
+        seed: of the weights.
+        sentencepiece: its vocabulary is Llama 2's kind, which puts a space before texts, not GPT-2's.
+        pooling: makes it a model for embeddings.
+        with_weights: without them it is a vocabulary.
+        tensors_a_file: splits it into several, with no more tensors in each.
+    """
+    writer = gguf.GGUFWriter(path, "llama", split_max_tensors=tensors_a_file)
     writer.add_context_length(context)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
@@ -33,8 +54,65 @@ def write(
     writer.add_head_count_kv(HEADS)
     writer.add_rope_dimension_count(WIDTH // HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
-    _add_tokenizer(writer, template)
-    _add_weights(writer, np.random.default_rng(seed), never_ends)
+    if pooling is not None:
+        writer.add_pooling_type(pooling)
+    if sentencepiece:
+        _add_sentencepiece(writer, template)
+    else:
+        _add_tokenizer(writer, template)
+    if with_weights:
+        _add_weights(writer, np.random.default_rng(seed), never_ends)
+    return _finish(writer, path)
+
+
+def write_adapter(path: Path) -> Path:
+    """Writes a LoRA adapter, which is no model by itself."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    for half in ("lora_a", "lora_b"):
+        writer.add_tensor(f"blk.0.attn_q.weight.{half}", np.ones((4, WIDTH), np.float32))
+    return _finish(writer, path)
+
+
+def write_encoder(path: Path) -> Path:
+    """Writes a BERT of one layer: it reads text and writes none."""
+    writer = gguf.GGUFWriter(path, "bert")
+    writer.add_context_length(128)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(HIDDEN)
+    writer.add_head_count(HEADS)
+    writer.add_layer_norm_eps(1e-5)
+    writer.add_causal_attention(False)
+    writer.add_pooling_type(gguf.PoolingType.MEAN)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\u2581a"]
+    writer.add_tokenizer_model("bert")
+    writer.add_token_list(words)
+    writer.add_token_types([gguf.TokenType.CONTROL] * 5 + [gguf.TokenType.NORMAL])
+    writer.add_token_type_count(2)
+    for name, shape in (
+        ("token_embd.weight", (len(words), WIDTH)),
+        ("token_types.weight", (2, WIDTH)),
+        ("position_embd.weight", (128, WIDTH)),
+        ("token_embd_norm.weight", (WIDTH,)),
+        ("token_embd_norm.bias", (WIDTH,)),
+        *((f"blk.0.{part}.weight", (WIDTH, WIDTH)) for part in ("attn_q", "attn_k", "attn_v", "attn_output")),
+        *((f"blk.0.{part}.bias", (WIDTH,)) for part in ("attn_q", "attn_k", "attn_v", "attn_output")),
+        *((f"blk.0.{part}.{kind}", (WIDTH,)) for part in _BERT_NORMS for kind in ("weight", "bias")),
+        ("blk.0.ffn_up.weight", (HIDDEN, WIDTH)),
+        ("blk.0.ffn_up.bias", (HIDDEN,)),
+        ("blk.0.ffn_down.weight", (WIDTH, HIDDEN)),
+        ("blk.0.ffn_down.bias", (WIDTH,)),
+    ):
+        writer.add_tensor(name, np.ones(shape, np.float32))
+    return _finish(writer, path)
+
+
+_BERT_NORMS = ("attn_output_norm", "layer_output_norm")
+
+
+def _finish(writer: gguf.GGUFWriter, path: Path) -> Path:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -63,6 +141,25 @@ def _add_tokenizer(writer: gguf.GGUFWriter, template: str | None) -> None:
     writer.add_token_merges(["Ā Ā"])  # llama.cpp wants one; two zero bytes are rare in speech
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(2)
+    writer.add_add_bos_token(False)
+    if template is not None:
+        writer.add_chat_template(template)
+
+
+def _add_sentencepiece(writer: gguf.GGUFWriter, template: str | None) -> None:
+    spellings = [*CONTROL, *MARKUP, *(f"<0x{byte:02X}>" for byte in range(256))]
+    kinds = [gguf.TokenType.CONTROL] * len(CONTROL) + [gguf.TokenType.USER_DEFINED] * len(MARKUP)
+    words = {"\u2581": 1, **{chr(code): 1 for code in range(97, 123)}, "\u2581h": 2, "hi": 3, "\u2581hi": 4}
+    at = len(spellings) - len(words)  # in place of the last bytes, which no text in UTF-8 has or few have
+    spellings[at:] = list(words)
+    kinds += [gguf.TokenType.BYTE] * (256 - len(words)) + [gguf.TokenType.NORMAL] * len(words)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(spellings)
+    writer.add_token_scores([0.0] * at + [float(score) for score in words.values()])
+    writer.add_token_types(kinds)
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
     writer.add_add_bos_token(False)
     if template is not None:
         writer.add_chat_template(template)

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.llm.markup import _REASONING, _TOOLS, _TOOLS_TO_THE_END, MARKERS, MarkupFilter, Visible
+from pipeline.llm.markup import _TOOLS, _TOOLS_TO_THE_END, MARKERS, REASONING, MarkupFilter, Visible
 from pipeline.types import TextDelta, ToolCallDelta
 
 WORDS = st.sampled_from(["Hello", " there", ". ", "\n", " ", "<", "<b>", "[1]", "a<|b", "é👋", "think", "</", "<thin"])
 PLAIN = st.lists(WORDS, max_size=8).map("".join)
 SECRET = "SECRET"
-HIDDEN = st.sampled_from([*_REASONING.items(), *_TOOLS.items()]).map(lambda pair: f"{pair[0]}{SECRET} x{pair[1]}")
+HIDDEN = st.sampled_from([*REASONING.items(), *_TOOLS.items()]).map(lambda pair: f"{pair[0]}{SECRET} x{pair[1]}")
 HARMONY = st.sampled_from(["analysis", "commentary to=functions.x <|constrain|>json"]).map(
     lambda channel: f"<|channel|>{channel}<|message|>{SECRET}<|end|><|start|>assistant<|channel|>final<|message|>"
 )
-UNCLOSED = st.sampled_from([*_REASONING, *_TOOLS, *_TOOLS_TO_THE_END]).map(lambda opening: f"{opening} {SECRET}")
+UNCLOSED = st.sampled_from([*REASONING, *_TOOLS, *_TOOLS_TO_THE_END]).map(lambda opening: f"{opening} {SECRET}")
 REPLIES = st.tuples(st.lists(st.one_of(PLAIN, HIDDEN, HARMONY), max_size=6).map("".join), st.just("") | UNCLOSED).map(
     "".join
 )
@@ -71,12 +71,12 @@ def test_only_what_may_begin_a_marker_waits() -> None:
     assert text(markup.feed("e end")) == "<the end"
 
 
-@pytest.mark.parametrize(("opening", "closing"), _REASONING.items())
+@pytest.mark.parametrize(("opening", "closing"), REASONING.items())
 def test_the_reply_starts_behind_the_reasoning_without_white_space(opening: str, closing: str) -> None:
     assert text(run(f"{opening}\nHm. <b> [x]\n{closing}\n\nFour.")) == "Four."
 
 
-@pytest.mark.parametrize("opening", [*_REASONING, *_TOOLS, *_TOOLS_TO_THE_END])
+@pytest.mark.parametrize("opening", [*REASONING, *_TOOLS, *_TOOLS_TO_THE_END])
 def test_a_block_that_is_never_closed_is_never_heard(opening: str) -> None:
     assert text(run(*f"Let me see. {opening}name SECRET")) == "Let me see. "
 
@@ -110,6 +110,20 @@ WEATHER = {"city": "Bern", "days": 2}
         '[TOOL_CALLS][{"name": "weather", "arguments": {"city": "Bern", "days": 2}}]',
         '<|python_tag|>{"name": "weather", "parameters": {"city": "Bern", "days": 2}}',
         '<function=weather>{"city": "Bern", "days": 2}</function>',
+        '[TOOL_CALLS]weather[ARGS]{"city": "Bern", "days": 2}',
+        '[TOOL_CALLS]weather[CALL_ID]abc[ARGS]{"city": "Bern", "days": 2}',
+        "<tool_call>\n<function=weather>\n<parameter=city>\nBern\n</parameter>\n<parameter=days>\n2\n</parameter>\n"
+        "</function>\n</tool_call>",
+        "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>Bern</arg_value>\n<arg_key>days</arg_key>\n"
+        "<arg_value>2</arg_value>\n</tool_call>",
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n"
+        '{"city": "Bern", "days": 2}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+        '<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>{"city": "Bern", "days": 2}<｜tool▁call▁end｜>'
+        "<｜tool▁calls▁end｜>",
+        "<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0<|tool_call_argument_begin|>"
+        '{"city": "Bern", "days": 2}<|tool_call_end|><|tool_calls_section_end|>',
+        '<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{"city": "Bern", "days": 2}<|call|>',
+        '<tool_call>\n{"name": "weather", "arguments": {"city": "Bern", "days": 2}}',
     ],
 )
 def test_a_tool_call_becomes_one_delta_and_no_text(reply: str) -> None:
@@ -119,10 +133,36 @@ def test_a_tool_call_becomes_one_delta_and_no_text(reply: str) -> None:
     assert (call.index, call.name, json.loads(call.arguments)) == (0, "weather", WEATHER)
 
 
-def test_several_tool_calls_are_numbered() -> None:
-    one = '<tool_call>{"name": "a", "arguments": {}}</tool_call>'
-    two = '<tool_call>{"name": "b", "arguments": {}}</tool_call>'
-    assert [(call.index, call.name) for call in calls(run(one + "\n" + two))] == [(0, "a"), (1, "b")]
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '<tool_call>{"name": "a", "arguments": {}}</tool_call>\n<tool_call>{"name": "b", "arguments": {}}</tool_call>',
+        '<tool_call>{"name": "a", "arguments": {}}\n{"name": "b", "arguments": {}}</tool_call>',
+        '[TOOL_CALLS] [{"name": "a", "arguments": {}}, {"name": "b", "arguments": {}}]',
+        "[TOOL_CALLS]a[ARGS]{}[TOOL_CALLS]b[ARGS]{}",
+        '<|python_tag|>{"name": "a", "parameters": {}}; {"name": "b", "parameters": {}}',
+    ],
+)
+def test_several_tool_calls_are_numbered(reply: str) -> None:
+    assert [(call.index, call.name) for call in calls(run(reply))] == [(0, "a"), (1, "b")]
+
+
+@given(st.lists(st.integers(1, 9), max_size=60))
+def test_a_closing_tag_in_an_argument_is_text(sizes: list[int]) -> None:
+    arguments = {"text": 'say "</tool_call>" \\ and <think>'}
+    rest = f"<tool_call>\n{json.dumps({'name': 'say', 'arguments': arguments})}\n</tool_call> Done."
+    pieces = []
+    for size in sizes:
+        pieces.append(rest[:size])
+        rest = rest[size:]
+    shown = run(*pieces, rest)
+    [call] = calls(shown)
+    assert json.loads(call.arguments) == arguments
+    assert text(shown).strip() == "Done."
+
+
+def test_quotation_marks_without_an_end_do_not_swallow_the_next_line() -> None:
+    assert text(run('<tool_call>\n{"name: 7}\n</tool_call>Done.')) == "Done."
 
 
 @pytest.mark.parametrize(

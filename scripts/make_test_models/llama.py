@@ -1,0 +1,196 @@
+"""A language model of under a million parameters that thinks, calls tools, answers from their results and chats.
+
+    python -m scripts.make_test_models llama --minutes 20 --seed 0
+
+It knows the requests in llama_dialogues.py and hardly anything else, and is in the form of the Qwen family: ChatML,
+`<think>`, Hermes' `<tool_call>`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import gguf
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+
+from pipeline.llm.chat_template import ChatTemplate
+from scripts.train_builtin_model.batches import Batch
+from scripts.train_builtin_model.export import gguf_name
+from scripts.train_builtin_model.model import Llama, Shape
+from scripts.train_builtin_model.train import Plan, train
+
+from .llama_dialogues import Example, examples
+
+OUT = Path("tests/weights/llama-tools/tools.gguf")
+
+CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+MARKUP = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
+END = CONTROL[2]
+
+TEMPLATE = """\
+{%- if tools or messages[0].role == 'system' %}
+{{- '<|im_start|>system\\n' }}
+{%- if messages[0].role == 'system' %}{{- messages[0].content }}{% endif %}
+{%- if tools %}
+{{- '\\n\\n' if messages[0].role == 'system' }}
+{{- 'Tools:\\n' }}
+{%- for tool in tools %}{{- tool.function | tojson + '\\n' }}{% endfor %}
+{%- endif %}
+{{- '<|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+{%- if loop.first and message.role == 'system' %}
+{%- elif message.role == 'tool' %}
+{{- '<|im_start|>user\\n<tool_response>\\n' + message.content + '\\n</tool_response><|im_end|>\\n' }}
+{%- else %}
+{{- '<|im_start|>' + message.role + '\\n' + message.content }}
+{%- for call in message.tool_calls or [] %}
+{{- '\\n' if message.content or not loop.first }}
+{{- '<tool_call>\\n{"name": "' + call.function.name + '", "arguments": ' }}
+{{- call.function.arguments | tojson }}
+{{- '}\\n</tool_call>' }}
+{%- endfor %}
+{{- '<|im_end|>\\n' }}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+{{- '<|im_start|>assistant\\n' }}
+{%- if enable_thinking is defined and not enable_thinking %}{{- '<think>\\n\\n</think>\\n\\n' }}{% endif %}
+{%- endif %}"""
+
+SHAPE = Shape(vocabulary=640, width=128, layers=4, heads=4, hidden=352, context=2048)
+
+LEAST_WEIGHT = 0.02
+"""How much the prompt counts as a target: enough to learn what its words are."""
+
+
+class Texts:
+    """Examples as text: the prompt as the engine makes it, and the reply."""
+
+    def __init__(self) -> None:
+        self._template = ChatTemplate(TEMPLATE)
+
+    def of(self, example: Example) -> tuple[str, str]:
+        parts = self._template.render(example.messages, example.tools, thinking=example.thinking)
+        reply = f"<think>\n{example.thought}\n</think>\n\n" if example.thinking else ""
+        calls = (f'{{"name": "{call.name}", "arguments": {call.arguments}}}' for call in example.calls)
+        reply += example.text + "\n".join(f"<tool_call>\n{call}\n</tool_call>" for call in calls)
+        return "".join(part.text for part in parts), reply + END
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Trains the model and writes it."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.make_test_models llama", description=__doc__)
+    parser.add_argument("--out", type=Path, default=OUT, help="the GGUF file to write (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=20, help="wall time of the training (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="more wait for each other on a busy machine")
+    options = parser.parse_args(arguments)
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    texts = Texts()
+    tokenizer = make_tokenizer("".join(texts.of(example)) for example in islice(examples(options.seed), 20_000))
+    model = Llama(SHAPE)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    train(
+        model,
+        batches(examples(options.seed + 1), texts, tokenizer, tokens=4096),
+        Plan(options.minutes, export_minutes=3),
+        Path(tempfile.gettempdir()) / f"{options.out.stem}-loss.tsv",
+        lambda weights: export(options.out, weights, tokenizer),
+    )
+    print(f"wrote {options.out}: {options.out.stat().st_size / 1e6:.2f} MB")
+
+
+def make_tokenizer(texts: Iterator[str]) -> Tokenizer:
+    """A byte-level BPE with GPT-2's splitting, trained on the examples."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=SHAPE.vocabulary,
+        special_tokens=[*CONTROL, *MARKUP],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def batches(source: Iterator[Example], texts: Texts, tokenizer: Tokenizer, tokens: int) -> Iterator[Batch]:
+    """Batches of about `tokens` ids; examples of like length share one."""
+    while True:
+        pool = []
+        for example in islice(source, 512):
+            prompt, reply = (tokenizer.encode(text).ids for text in texts.of(example))
+            pool.append((prompt + reply, [LEAST_WEIGHT] * len(prompt) + [1.0] * len(reply)))
+        pool.sort(key=lambda row: len(row[0]))
+        groups: list[list[tuple[list[int], list[float]]]] = [[]]
+        for row in pool:
+            if (len(groups[-1]) + 1) * len(row[0]) > tokens:
+                groups.append([])
+            groups[-1].append(row)
+        for at in torch.randperm(len(groups)).tolist():
+            yield _pad(groups[at])
+
+
+def _pad(group: list[tuple[list[int], list[float]]]) -> Batch:
+    longest = max(len(ids) for ids, _ in group)
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row, _ in group])
+    weights = torch.tensor([row + [0.0] * (longest - len(row)) for _, row in group])
+    return Batch(ids[:, :-1], ids[:, 1:], weights[:, 1:])
+
+
+def export(path: Path, weights: dict[str, Tensor], tokenizer: Tokenizer) -> None:
+    """Writes the GGUF file: matrices as Q8_0, norms as F32."""
+    partial = path.with_suffix(".partial")
+    writer = gguf.GGUFWriter(partial, "llama")
+    writer.add_name("Parley test tools")
+    writer.add_license("apache-2.0")
+    writer.add_context_length(SHAPE.context)
+    writer.add_embedding_length(SHAPE.width)
+    writer.add_block_count(SHAPE.layers)
+    writer.add_feed_forward_length(SHAPE.hidden)
+    writer.add_head_count(SHAPE.heads)
+    writer.add_head_count_kv(SHAPE.heads)
+    writer.add_rope_dimension_count(SHAPE.width // SHAPE.heads)
+    writer.add_rope_freq_base(SHAPE.rope_base)
+    writer.add_layer_norm_rms_eps(SHAPE.norm_epsilon)
+    writer.add_vocab_size(SHAPE.vocabulary)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+    _add_tokenizer(writer, tokenizer)
+    for name, weight in weights.items():
+        values = weight.detach().float().cpu().numpy()
+        if values.ndim == 2:
+            kind = gguf.GGMLQuantizationType.Q8_0
+            writer.add_tensor(gguf_name(name), gguf.quants.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(gguf_name(name), values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    partial.replace(path)
+
+
+def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
+    model = json.loads(tokenizer.to_str())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    kinds = dict.fromkeys(CONTROL, gguf.TokenType.CONTROL) | dict.fromkeys(MARKUP, gguf.TokenType.USER_DEFINED)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([kinds.get(token, gguf.TokenType.NORMAL) for token in tokens])
+    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]])
+    writer.add_bos_token_id(tokens.index(CONTROL[0]))
+    writer.add_eos_token_id(tokens.index(END))
+    writer.add_pad_token_id(tokens.index(CONTROL[0]))
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(TEMPLATE)
