@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from pipeline.errors import StageError
-from pipeline.llm.call_forms import HERMES, form_of
+from pipeline.llm.calls.forms import HERMES, form_of
 from pipeline.llm.chat_template import ChatTemplate
+from pipeline.llm.grammar.tools import call_grammar, lazy_call_grammar
 from pipeline.llm.llama_native import NativeError, Vocabulary
 from pipeline.llm.llama_reply import Calls
 from pipeline.llm.llama_sampling import Grammar
-from pipeline.llm.tool_grammar import call_grammar, lazy_call_grammar
 from pipeline.types import GenerationRequest, NamedTool, Tool
 
 log = logging.getLogger(__name__)

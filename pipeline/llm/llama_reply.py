@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from pipeline.errors import StageError
-from pipeline.llm.bare_calls import BareCalls
-from pipeline.llm.call_forms import CallForm, ForcedCalls
+from pipeline.llm.calls.bare import BareCalls
+from pipeline.llm.calls.forms import CallForm, ForcedCalls
 from pipeline.llm.llama_batcher import Ended, Job
 from pipeline.llm.markup import MarkupFilter, Visible
 from pipeline.llm.stop_strings import StopStrings

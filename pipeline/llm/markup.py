@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TypeAlias
 
-from pipeline.llm.call_parsing import parse_calls
+from pipeline.llm.calls.parsing import parse_calls
 from pipeline.types import TextDelta, ToolCallDelta
 
 Visible: TypeAlias = TextDelta | ToolCallDelta

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.errors import EngineError, StageError
 from pipeline.llm import llama_files
-from pipeline.llm.call_forms import HERMES
+from pipeline.llm.calls.forms import HERMES
 from pipeline.llm.llama_batcher import Ended, Job, Sequences
 from pipeline.llm.llama_cpp import LlamaCpp
 from pipeline.llm.llama_native import Context, DecodeError, Slice

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.llm.call_forms import HERMES, LLAMA_3, MISTRAL, MISTRAL_LIST, CallForm, ForcedCalls
+from pipeline.llm.calls.forms import HERMES, LLAMA_3, MISTRAL, MISTRAL_LIST, CallForm, ForcedCalls
+from pipeline.llm.grammar.schema import JSON_RULES, Rules, SchemaConverter
+from pipeline.llm.grammar.tools import call_grammar, lazy_call_grammar
 from pipeline.llm.llama_native import Model, NativeError, Vocabulary
 from pipeline.llm.llama_sampling import Grammar, _Bounds
-from pipeline.llm.schema_grammar import JSON_RULES, Rules, SchemaConverter
-from pipeline.llm.tool_grammar import call_grammar, lazy_call_grammar
 from pipeline.types import Tool
 from tests.engines import tiny_gguf
 from tests.engines.schema_checker import satisfies

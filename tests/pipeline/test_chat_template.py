@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.llm.call_forms import HERMES, LLAMA_3, MISTRAL, MISTRAL_LIST, CallForm, form_of
+from pipeline.llm.calls.forms import HERMES, LLAMA_3, MISTRAL, MISTRAL_LIST, CallForm, form_of
 from pipeline.llm.chat_template import CHATML, ChatTemplate, TemplateError
 from pipeline.types import Message, Tool, ToolCall
 

@@ -2,7 +2,7 @@
 
 import json
 
-from pipeline.llm.call_parsing import parse_calls
+from pipeline.llm.calls.parsing import parse_calls
 from pipeline.llm.markup import Visible
 from pipeline.types import TextDelta, ToolCallDelta
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from pipeline.llm.call_forms import CallForm
-from pipeline.llm.schema_grammar import JSON_RULES, Rules, SchemaConverter, SchemaError, quoted
+from pipeline.llm.calls.forms import CallForm
+from pipeline.llm.grammar.schema import JSON_RULES, Rules, SchemaConverter, SchemaError, quoted
 from pipeline.types import Tool
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote
 
-from pipeline.llm.number_grammar import MAX_DIGITS, EmptyRangeError, bounded
-from pipeline.llm.regex_grammar import MAX_REPEAT, PatternError, pattern_grammar
+from pipeline.llm.grammar.numbers import MAX_DIGITS, EmptyRangeError, bounded
+from pipeline.llm.grammar.regex import MAX_REPEAT, PatternError, pattern_grammar
 
 JSON_RULES = {
     "value": "object | array | string | number | boolean | null",

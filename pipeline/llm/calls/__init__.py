@@ -1,0 +1,1 @@
+"""How models of each family write a call of a tool: the forms, and how to read them."""
