@@ -1,8 +1,9 @@
 """Which words of an utterance can be shown while it is still being spoken.
 
 A transcriber changes its mind about the last words it heard, and sometimes about earlier ones. What two hypotheses in
-a row begin with is shown and never taken back ("LocalAgreement-2": Liu, Spanakis, Niehues, "Low-Latency
-Sequence-to-Sequence Speech Recognition and Translation by Partial Hypothesis Selection", 2020).
+a row begin with, but for the last word of the newer one, is shown and never taken back ("LocalAgreement-2": Liu,
+Spanakis, Niehues, "Low-Latency Sequence-to-Sequence Speech Recognition and Translation by Partial Hypothesis
+Selection", 2020).
 """
 
 import re
@@ -23,7 +24,7 @@ class Agreement:
         """Takes the next hypothesis, the whole utterance so far. Returns all words that can be shown by now."""
         units = _UNIT.findall(hypothesis.strip())
         common = 0
-        for unit, before in zip(units, self._newest, strict=False):
+        for unit, before in zip(units[:-1], self._newest, strict=False):  # the last word may be half of one
             if unit != before:
                 break
             common += 1

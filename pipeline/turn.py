@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
@@ -16,6 +15,7 @@ from pipeline.audio import StreamResampler, slices
 from pipeline.clauses import ClauseSplitter
 from pipeline.errors import PromptTooLongError, StageError, StageTimeoutError
 from pipeline.line import Line
+from pipeline.reply_parts import ReplyParts
 from pipeline.stages import LanguageModelStream
 from pipeline.types import (
     WIRE_RATE,
@@ -82,25 +82,14 @@ def _generate(
         parallel_tool_calls=request.parallel_tool_calls,
     )
     outputs = iterate("llm", partial(model.generate, generation, cancel), cancel, timeout=line.timeouts.llm)
-    return _known_calls(outputs, frozenset(tool.name for tool in request.prompt.tools))
+    return _in_parts(outputs, ReplyParts(frozenset(tool.name for tool in request.prompt.tools)))
 
 
-async def _known_calls(
-    outputs: AsyncGenerator[ModelOutput, None], known: frozenset[str]
-) -> AsyncGenerator[ModelOutput, None]:
-    """Leaves out calls of tools that the model was not given: there is nobody to answer them."""
-    numbers: dict[int, int] = {}
+async def _in_parts(outputs: AsyncGenerator[ModelOutput, None], parts: ReplyParts) -> AsyncGenerator[ModelOutput, None]:
     async with contextlib.aclosing(outputs):
         async for output in outputs:
-            if not isinstance(output, ToolCallDelta):
-                yield output
-                continue
-            if output.name in known:
-                numbers[output.index] = len(numbers)
-            elif output.name:
-                log.warning("the model called `%s`, which is no tool of its", output.name)
-            if output.index in numbers:
-                yield replace(output, index=numbers[output.index])
+            for part in parts.feed(output):
+                yield part
 
 
 async def _write(line: Line, model: LanguageModelStream, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:

@@ -12,6 +12,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+import numpy as np
+
 from pipeline.audio import StreamResampler, pcm16_from_bytes
 from pipeline.errors import StageError, StageTimeoutError
 from pipeline.line import Line
@@ -248,7 +250,8 @@ class Session:
         cancel = CancelToken()
 
         def assess() -> int:
-            audio = StreamResampler(WIRE_RATE, LISTENING_RATE).process(sound)
+            resampler = StreamResampler(WIRE_RATE, LISTENING_RATE)
+            audio = np.concatenate((resampler.process(sound), resampler.flush()))
             pause = Pause(audio, ask.words, ask.most_ms)
             return self._line.endpointing.assess(pause, cancel)
 

@@ -3,6 +3,7 @@
 Used on simulated sessions (tests/machine) and on real ones (tests/e2e): the events are plain dicts in GA shape.
 """
 
+import json
 from typing import Any
 
 Event = dict[str, Any]
@@ -97,6 +98,8 @@ class WireChecker:
         items = self.responses[event["response_id"]].items
         assert items[event["item"]["id"]] is False
         items[event["item"]["id"]] = True
+        if event["item"]["type"] == "function_call" and event["item"]["status"] == "completed":
+            assert isinstance(json.loads(event["item"]["arguments"]), dict), "a completed call can be made"
 
     def _on_response_content_part_added(self, event: Event) -> None:
         response = self.responses[event["response_id"]]

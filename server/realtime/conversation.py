@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from pipeline.reply_parts import is_json_object
 from pipeline.types import Message, Prompt, Tool, ToolCall
 from server.realtime.refusal import Refusal
 from server.realtime.schema import ContentPart, Item
@@ -47,10 +48,19 @@ class SpokenReply:
         self.sent += samples
         self.spans[-1].end = self.sent
 
-    def interrupt(self, now: int) -> None:
-        """Notes that the user began to speak at `now` (ms): the rest may never have been played."""
-        played = 0 if self.first_sent_ms is None else ms_to_ticks(now - self.first_sent_ms)
+    def interrupt(self, now: int, begins: int) -> int:
+        """Notes that the user began to speak at `now`, so that the rest may never have been played.
+
+        It begins to play when its first sound is sent, but not before `begins`. Returns when it has been played. All
+        in ms.
+        """
+        if self.first_sent_ms is None:
+            self.heard = 0
+            return begins
+        begins = max(begins, self.first_sent_ms)
+        played = ms_to_ticks(max(0, now - begins))
         self.heard = min(played, self.sent if self.heard is None else self.heard)
+        return begins + ticks_to_ms(self.heard)
 
     def text(self) -> str:
         return "".join(span.text for span in self.spans)
@@ -157,6 +167,10 @@ class CallItem:
     name: str
     arguments: str = ""
     status: Status = "completed"
+
+    def close(self, status: Status) -> None:
+        """Ends it; one that is not whole cannot be made by anybody and counts as incomplete."""
+        self.status = status if is_json_object(self.arguments) else "incomplete"
 
     def wire(self) -> Item:
         return Item(
@@ -298,8 +312,12 @@ class Conversation:
         return {item.call_id for item in self._items if isinstance(item, CallItem) and item.status == "completed"}
 
     def was_understood(self) -> bool:
-        """Whether the user's speech since anything else was said has words; true where there is no such speech."""
+        """Whether there is something to answer: the user's speech since anything else was said has words, or there is
+        no such speech, or the output of a call is before it.
+        """
         for item in reversed(self._items):
+            if isinstance(item, CallOutputItem):
+                return True
             if not isinstance(item, MessageItem) or item.part != "input_audio":
                 return item is self.last
             if item.message() is not None:
@@ -315,11 +333,11 @@ class Conversation:
         return sum(item.heard_ticks for item in self._items if isinstance(item, MessageItem))
 
     def interrupt(self, now: int) -> None:
-        """Notes on the last reply that the user began to speak at `now` (ms)."""
-        for item in reversed(self._items):
+        """Notes on the replies that the user began to speak at `now` (ms): they are played one after the other."""
+        ends = 0
+        for item in self._items:
             if isinstance(item, MessageItem) and item.spoken is not None:
-                item.spoken.interrupt(now)
-                return
+                ends = item.spoken.interrupt(now, ends)
 
     def _index(self, item_id: str, param: str) -> int:
         for index, item in enumerate(self._items):

@@ -1,10 +1,10 @@
 """Items that clients send, made into items of the conversation."""
 
-import json
 from collections.abc import Mapping
 
 from msgspec import UNSET
 
+from pipeline.reply_parts import is_json_object
 from server.realtime.conversation import CallItem, CallOutputItem, ConversationItem, MessageItem, PartKind, Status
 from server.realtime.outbox import IdSource
 from server.realtime.refusal import Refusal
@@ -59,11 +59,7 @@ def _check_fields(item: ClientItem) -> None:
 
 
 def _check_arguments(arguments: str) -> None:
-    try:
-        is_object = isinstance(json.loads(arguments), dict)
-    except (ValueError, RecursionError):
-        is_object = False
-    if not is_object:
+    if not is_json_object(arguments):
         raise Refusal("invalid_value", "`arguments` must be a JSON object as text.", "item.arguments")
 
 

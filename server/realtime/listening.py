@@ -132,6 +132,8 @@ class Listening:
         elif not was_on and detection is not None:
             self._renew_epoch()
             self._discard()
+        else:
+            self._end_pause()  # the next frame of silence begins it anew: what was asked about it was asked for the old
 
     def append(self, audio: bytes, ticks: int) -> None:
         """Takes sound in.

@@ -223,10 +223,13 @@ class Machine:
 
     def _partial_transcript(self, partial: PartialTranscript) -> None:
         """Shows the words that were agreed on since the last time; the final transcript may correct them."""
-        utterance = self._spoken[partial.turn][0] if partial.turn in self._spoken else self.listening.utterance
-        if utterance is None or utterance.turn != partial.turn or not self._is_transcribing:
-            return
-        self._show(utterance, partial.text)
+        utterance = self.listening.utterance
+        if partial.turn in self._spoken:
+            utterance, item = self._spoken[partial.turn]
+            if self._conversation.find(item.id) is None:
+                return
+        if utterance is not None and utterance.turn == partial.turn and self._is_transcribing:
+            self._show(utterance, partial.text)
 
     def _show(self, utterance: Utterance, text: str) -> None:
         """Sends what `text` goes on with behind what was shown; nothing where it is another text."""

@@ -153,8 +153,11 @@ class Reply:
         item = self._open_call(name) if index >= self._calls else self.items[-1]
         assert isinstance(item, CallItem), "calls come one after the other"
         if arguments:
-            item.arguments += arguments
-            self.outbox.send(FunctionCallArgumentsDelta(delta=arguments, **self._call_place(item)))
+            self._add_arguments(item, arguments)
+
+    def _add_arguments(self, item: CallItem, arguments: str) -> None:
+        item.arguments += arguments
+        self.outbox.send(FunctionCallArgumentsDelta(delta=arguments, **self._call_place(item)))
 
     def end(self, outcome: Outcome) -> None:
         """Closes whatever is open, then the response."""
@@ -209,17 +212,21 @@ class Reply:
             return
         item = self.items[-1]
         if isinstance(item, CallItem):
-            self.outbox.send(
-                FunctionCallArgumentsDone(name=item.name, arguments=item.arguments, **self._call_place(item))
-            )
+            self._close_call(item, status)
         else:
             self._close_part(item)
-        item.status = status
-        if isinstance(item, MessageItem) and item.spoken is not None:
-            item.spoken.settle()
+            item.status = status
+            if item.spoken is not None:
+                item.spoken.settle()
         if self.conversation is not None:
             self.outbox.send(ItemDone(previous_item_id=self.conversation.before(item), item=item.wire()))
         self.outbox.send(OutputItemDone(response_id=self.id, output_index=len(self.items) - 1, item=item.wire()))
+
+    def _close_call(self, item: CallItem, status: Literal["completed", "incomplete"]) -> None:
+        if status == "completed" and not item.arguments.strip():
+            self._add_arguments(item, "{}")  # how some models call what takes no arguments
+        self.outbox.send(FunctionCallArgumentsDone(name=item.name, arguments=item.arguments, **self._call_place(item)))
+        item.close(status)
 
     def _close_part(self, item: MessageItem) -> None:
         text, place = "".join(self._text), self._place(item)

@@ -1,11 +1,12 @@
-"""One real server process for all end-to-end tests, started and ended by its process id."""
+"""One real server process for most end-to-end tests, started and ended by its process id."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,18 +26,19 @@ class Server:
         return self.process.pid
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@contextlib.contextmanager
+def serving(config: Path, models: Sequence[str], folder: Path, **environment: str) -> Iterator[Server]:
+    """Starts `parley serve` on a free port and ends it. `folder` is where its log goes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "server.log"
+    log = folder / "server.log"
     parley = Path(sys.executable).with_name("parley")
-    command = [str(parley), "serve", "--port", str(port), "--config", str(HERE / "models.yaml")]
-    command += ["--model", "echo", "--model", "slow"]
-    environment = os.environ | {"PYTHONPATH": str(HERE / "engines")}
+    command = [str(parley), "serve", "--port", str(port), "--config", str(config)]
+    for model in models:
+        command += ["--model", model]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | environment)
     try:
         _wait_until_listening(process, log)
         yield Server(process, port, log)
@@ -47,6 +49,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    with serving(HERE / "models.yaml", ["echo", "slow"], folder, PYTHONPATH=str(HERE / "engines")) as server:
+        yield server
 
 
 def _wait_until_listening(process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.types import TurnAudio, TurnClause
+from pipeline.types import TurnAudio, TurnCall, TurnClause
 from tests.machine.scenes import (
     SILENCE,
     a_spoken_reply,
@@ -58,6 +58,41 @@ def test_a_reply_of_which_no_sound_was_sent_was_not_heard() -> None:
     world.handle(TurnClause(running(world).request.run, "Once upon a time."))
     say(world, "stop")
     assert told(running(world)) == [("user", "tell me a story"), ("user", "stop")]
+
+
+def test_replies_are_played_one_after_the_other() -> None:
+    """Words before a call are still playing when the reply to its output has been made."""
+    world = World()
+    say(world, "how is the weather")
+    run = running(world)
+    sing(world, run, "Let me have a look at it.", 3_000)
+    world.handle(TurnCall(run.request.run, 0, "look_up", "{}"))
+    call_id = world.step_run(run, "finish")[-1]["response"]["output"][-1]["call_id"]
+    output = {"type": "function_call_output", "call_id": call_id, "output": "sunny"}
+    world.client(type="conversation.item.create", item=output)
+    world.client(type="response.create")
+    sing(world, running(world), "It is sunny.", 2_000)
+    world.now += 1_500
+    say(world, "stop")
+    assert [message.text for message in running(world).request.prompt.messages[1:]] == [
+        "how is the weather",
+        "Let me have",
+        "sunny",
+        "stop",
+    ]
+
+
+def test_after_an_interruption_the_next_reply_plays_at_once() -> None:
+    world = World()
+    say(world, "tell me a story")
+    sing(world, running(world), "Once upon a time there was a king.", 9_000)
+    world.now += 1_000
+    say(world, "another")
+    sing(world, running(world), "There was a dog.", 2_000)
+    world.step_run(running(world), "finish")
+    world.now += 2_100
+    say(world, "thanks")
+    assert told(running(world))[-2] == ("assistant", "There was a dog.")
 
 
 def test_what_the_client_says_was_heard_is_better_than_the_estimate() -> None:
@@ -249,6 +284,17 @@ def test_a_deleted_item_is_forgotten() -> None:
     assert error_of(world.client(type="conversation.item.retrieve", item_id=first))["code"] == "item_not_found"
     world.client(type="response.create")
     assert told(running(world)) == [("user", "second")]
+
+
+def test_no_words_are_shown_of_a_deleted_item() -> None:
+    world = World()
+    world.speak(10, voiced=True)
+    world.speak(SILENCE, voiced=False)
+    (turn,) = world.finishing
+    item_id = world.wire.of_type("input_audio_buffer.committed")[-1]["item_id"]
+    assert kinds(world.show_partial(turn, "hello"))
+    world.client(type="conversation.item.delete", item_id=item_id)
+    assert not world.show_partial(turn, "hello there")
 
 
 def test_deleting_what_is_still_being_transcribed_keeps_nobody_waiting() -> None:

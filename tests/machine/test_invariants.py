@@ -19,6 +19,8 @@ TURN_DETECTIONS: list[Any] = [
     {"type": "semantic_vad", "eagerness": "high"},
 ]
 
+STEPS = ["clause", "clause", "clause", "call", "empty call", "half a call", "finish", "limit", "fail"]
+
 PARTIALS = ["", "hello", "hello there", "what"]
 
 
@@ -182,7 +184,7 @@ class Sessions(RuleBasedStateMachine):
         return [run for run in self.world.runs.values() if not run.over]
 
     @precondition(lambda self: self._unfinished())
-    @rule(data=st.data(), what=st.sampled_from(["clause", "clause", "clause", "call", "finish", "limit", "fail"]))
+    @rule(data=st.data(), what=st.sampled_from(STEPS))
     def run_makes_something(self, data: st.DataObject, what: str) -> None:
         # Cancelled runs too: what was on its way still arrives.
         self.world.step_run(data.draw(st.sampled_from(self._unfinished())), what)

@@ -236,6 +236,54 @@ def test_server_vad_is_by_silence_alone_whatever_the_pipeline_could_do() -> None
     assert not world.pauses
 
 
+def test_a_pause_that_the_detector_was_asked_about_ends_by_silence_when_server_vad_is_chosen() -> None:
+    world = World(SEMANTIC)
+    world.speak(10, voiced=True)
+    world.speak(3, voiced=False)
+    world.assess(200)
+    world.client(type="session.update", session=detection(silence_duration_ms=500))
+    world.speak(SILENCE - 4, voiced=False)
+    assert not world.finishing, "not yet"
+    world.speak(1, voiced=False)
+    assert world.finishing
+
+
+def test_a_word_of_the_detector_that_comes_after_server_vad_was_chosen_does_not_count() -> None:
+    world = World(SEMANTIC)
+    world.speak(10, voiced=True)
+    world.speak(3, voiced=False)
+    world.client(type="session.update", session=detection(silence_duration_ms=500))
+    world.assess(64)
+    world.speak(SILENCE - 4, voiced=False)
+    assert not world.finishing
+
+
+def test_the_detector_is_asked_about_the_pause_in_which_it_is_chosen() -> None:
+    world = configured(detection(), SEMANTIC)
+    held = pause_with_hypothesis(world, "hello there")
+    turn_detection = {"type": "semantic_vad", "eagerness": "low"}
+    session = {"type": "realtime", "audio": {"input": {"turn_detection": turn_detection}}}
+    world.client(type="session.update", session=session)
+    assert held.cancelled
+    world.speak(1, voiced=False)
+    assert [pause.most_ms for pause in world.pauses] == [8_000]
+    world.answer_hypothesis("hello there")
+    assert running(world).held
+    world.assess(200)
+    world.speak(4, voiced=False)
+    assert world.finishing
+
+
+def test_another_update_in_a_pause_leaves_the_pause_as_it_is() -> None:
+    world = World(SEMANTIC)
+    held = pause_with_hypothesis(world, "hello there")
+    world.client(type="session.update", session={"type": "realtime", "tools": []})
+    world.assess(200)
+    world.speak(4, voiced=False)
+    assert world.finishing
+    assert not held.cancelled
+
+
 def test_semantic_vad_is_refused_where_only_silence_counts() -> None:
     world = World()
     before = world.machine.session

@@ -154,6 +154,40 @@ def test_a_call_that_was_interrupted_is_incomplete_and_cannot_be_answered() -> N
     assert error_of(answer_call(world, item["call_id"]))["code"] == "invalid_tool_call_id"
 
 
+def test_a_call_without_arguments_has_an_empty_object() -> None:
+    world = configured(WITH_TOOLS)
+    say(world, "how is the weather")
+    call(world, "")
+    sent = world.step_run(running(world), "finish")
+    assert kinds(sent)[:2] == ["response.function_call_arguments.delta", "response.function_call_arguments.done"]
+    item = sent[-1]["response"]["output"][0]
+    assert (item["arguments"], item["status"]) == ("{}", "completed")
+
+
+@pytest.mark.parametrize("arguments", ['{"city": ', "[]", "Paris"])
+def test_a_call_whose_arguments_are_no_object_is_incomplete(arguments: str) -> None:
+    """A client that makes completed calls can read their arguments, and so can whoever is told of them later."""
+    world = configured(WITH_TOOLS)
+    say(world, "how is the weather")
+    call(world, arguments)
+    call(world, "{}", index=1)
+    first, second = answered(world, clauses=0)["output"]
+    assert (first["status"], first["arguments"]) == ("incomplete", arguments)
+    assert second["status"] == "completed"
+    assert error_of(answer_call(world, first["call_id"]))["code"] == "invalid_tool_call_id"
+
+
+def test_an_output_is_answered_although_something_was_said_since_that_nobody_understood() -> None:
+    world = configured(WITH_TOOLS)
+    _, call_id = called(world)
+    answer_call(world, call_id)
+    say(world, "")
+    assert [message.role for message in running(world).request.prompt.messages][-1] == "tool"
+    answered(world)
+    say(world, "")
+    assert world.wire.of_type("response.done")[-1]["response"]["output"] == [], "it has been answered"
+
+
 @pytest.mark.parametrize(
     ("item", "param"),
     [

@@ -178,6 +178,9 @@ class World:
             run.calls += 1
             sent = self.handle(TurnCall(rid, run.calls - 1, "look_up", '{"what": '))
             return sent + self.handle(TurnCall(rid, run.calls - 1, "", f'"r{rid.turn}"}}'))
+        if what in ("empty call", "half a call"):
+            run.calls += 1
+            return self.handle(TurnCall(rid, run.calls - 1, "look_up", "" if what == "empty call" else '{"what": '))
         run.over = True
         if what == "fail":
             return self.handle(TurnFailed(rid, "tts_failed", "broken"))

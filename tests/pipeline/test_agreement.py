@@ -18,9 +18,17 @@ def test_words_are_shown_when_two_hypotheses_in_a_row_begin_with_them() -> None:
 def test_what_was_shown_is_not_taken_back_and_nothing_is_added_to_what_turned_out_otherwise() -> None:
     agreement = Agreement()
     agreement.add("ice cream")
-    assert agreement.add("ice cream") == "ice cream"
+    assert agreement.add("ice cream for") == "ice cream"
     agreement.add("I scream for")
     assert agreement.add("I scream for ice") == "ice cream"
+
+
+def test_half_a_word_at_the_end_is_not_shown_however_often_it_was_heard() -> None:
+    agreement = Agreement()
+    agreement.add("what is the cap")
+    assert agreement.add("what is the cap") == "what is the"
+    assert agreement.add("what is the capital of") == "what is the"
+    assert agreement.add("what is the capital of France") == "what is the capital of"
 
 
 def test_scripts_without_spaces_are_shown_character_by_character() -> None:

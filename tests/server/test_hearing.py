@@ -418,3 +418,66 @@ async def test_a_hypothesis_of_a_pause_has_heard_all_so_that_nothing_is_fed_at_t
     fed = ears.streams[0].calls.count("feed")
     await finish(hearing, 1)
     assert ears.streams[0].calls.count("feed") == fed
+
+
+async def test_speech_that_goes_on_after_a_pause_is_heard_without_a_gap(ears: FakeEars, hearing: Hearing) -> None:
+    heard: list[Pcm16] = []
+    ears.hear = lambda sound: heard.append(sound) or "yes"
+    quiet, speech = sound(WIRE_RATE // 5), noise(WIRE_RATE)
+    for part in (speech, quiet):
+        hearing.feed(1, part)
+    await hearing.answer(hearing.hypothesis(1))
+    for part in (quiet, speech):
+        hearing.feed(1, part)
+    await finish(hearing, 1)
+    resampler = StreamResampler(WIRE_RATE, LISTENING_RATE)
+    whole = np.concatenate([resampler.process(np.concatenate([speech, quiet, quiet, speech])), resampler.flush()])
+    assert len(heard[-1]) == len(whole)
+    assert np.abs(heard[-1].astype(int) - whole).max() <= 2
+
+
+async def test_words_can_be_hidden_and_shown_again_in_the_middle_of_an_utterance() -> None:
+    scene = Shown()
+    scene.ears.hear = lambda heard: " ".join(scene.WORDS[: len(heard) // LISTENING_RATE])
+    await scene.say(2.2)
+    seen = scene.shown[-1][1]
+    scene.hearing.configure(None, None, shows=False)
+    await scene.say(1.6)
+    assert scene.shown[-1][1] == seen
+    scene.hearing.configure(None, None, shows=True)
+    await scene.say(1.4)
+    texts = [text for _, text in scene.shown]
+    assert texts[-1].startswith(seen)
+    assert len(texts[-1]) > len(seen)
+    assert len(scene.ears.streams) == 1, "the utterance has been heard in one go"
+    scene.hearing.close()
+    await end_of_threads()
+
+
+async def test_a_hypothesis_that_nobody_waited_for_fails_its_utterance_only() -> None:
+    scene = Shown()
+    fail_once(scene.ears, "hypothesis")
+    for _ in range(10):
+        scene.hearing.feed(1, sound(WIRE_RATE // 10))
+    with pytest.raises(StageError):
+        await finish(scene.hearing, 1)
+    assert not scene.shown
+    await scene.say(2.2, turn=2)
+    assert {turn for turn, _ in scene.shown} == {2}
+    scene.hearing.close()
+    await end_of_threads()
+
+
+async def test_words_of_an_utterance_are_still_shown_while_it_is_being_finished(stuck: threading.Event) -> None:
+    scene = Shown()
+    await scene.say(1.2)
+    scene.ears.hook = lambda step, cancel: stuck.wait(10) if step == "hypothesis" else None
+    scene.hearing.feed(1, sound(WIRE_RATE))
+    question = scene.hearing.finish(1)
+    scene.hearing.feed(2, sound(WIRE_RATE // 10))
+    stuck.set()
+    assert (await scene.hearing.answer(question)).text.startswith("what is")
+    assert {turn for turn, _ in scene.shown} == {1}
+    await finish(scene.hearing, 2)
+    scene.hearing.close()
+    await end_of_threads()

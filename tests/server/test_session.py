@@ -555,6 +555,14 @@ async def test_a_pause_detector_that_hangs_is_given_up_and_silence_counts() -> N
     await end_of_threads()
 
 
+async def test_a_pause_detector_hears_all_up_to_the_frame_that_began_the_pause() -> None:
+    pauses = pause_judge()
+    async with connect(fake_line(endpointing=pauses)) as client:
+        client.say(voice(512), silence(200))
+        await until(lambda: pauses.pauses)
+    assert len(pauses.pauses[0].audio) == (512 + 64) * 16
+
+
 async def test_a_pause_detector_is_told_when_nobody_waits_for_it_any_more() -> None:
     told: list[CancelToken] = []
     pauses = pause_judge(hook=lambda step, cancel: told.append(cancel))

@@ -1,0 +1,1 @@
+"""Writes the documents that are made from the code: `python -m scripts.make_docs` (`make docs`)."""
