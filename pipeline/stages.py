@@ -57,7 +57,10 @@ class Engine(Protocol):
         """Does once what would make the first turn slow. Called before the server listens."""
 
     def close(self) -> None:
-        """Ends every thread and process of the engine and frees its weights. Called once, after all streams."""
+        """Ends every thread and process of the engine and frees its weights. Again: does nothing.
+
+        Called when all streams are closed; what is asked of the engine after it is a `StageError`.
+        """
 
 
 # --- voice activity detection ---------------------------------------------------------------------------------
