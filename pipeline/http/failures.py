@@ -53,7 +53,7 @@ class Failures:
         refusal = read_refusal(body)
         said = f"{status} {reason or ''}".strip()
         if location is not None:
-            mend = f"It leads to {location}: write that address into `base_url`."
+            mend = f"It leads to {location}: write that, up to where the API begins (/v1), into `base_url`."
         else:
             mend = self._mend(status)
         message = f": {self._shown(refusal.message)}" if refusal.message else ""
@@ -114,7 +114,7 @@ class Failures:
             slip = "" if "/v1" in self._endpoint.base.path else "; most end with /v1"
             return f"Check `model` and `base_url` of {block}{slip}."
         if status == 429:
-            return "It limits how much it is asked."
+            return "It takes no more requests for now: wait a while, or ask it less."
         if status >= 500:
             return "Its log may say why."
         return ""

@@ -264,10 +264,10 @@ def _raise_for(log: TurnLog, question: Path) -> None:
     """
     for exchange in log.exchanges:
         if exchange.reply.status == "failed":
-            raise RunFailedError(f"The response failed: {exchange.reply.problem}. The server's log tells more.")
+            raise RunFailedError("A response failed; the reason stands above. The server's log may tell more.")
     said = [utterance for exchange in log.exchanges for utterance in exchange.utterances]
     if not any(utterance.transcript for utterance in said):
-        raise RunFailedError(f"Nothing was understood of {question}. The default `mini` needs clear English.")
+        raise RunFailedError(f"Nothing was understood of {question}. Is it clear, in a language that it knows?")
     if not any(exchange.reply.text or exchange.reply.audio for exchange in log.exchanges):
         raise RunFailedError("The server understood, but answered nothing.")
 

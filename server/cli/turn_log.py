@@ -140,5 +140,5 @@ def status_problem(response: Event) -> str | None:
         return None
     details = response.get("status_details") or {}
     error = details.get("error") or {}
-    parts = [details.get("reason"), error.get("code"), error.get("message")]
-    return ": ".join(str(part) for part in parts if part) or "no reason given"
+    said = details.get("reason"), error.get("message") or error.get("code")
+    return ": ".join(str(part) for part in said if part) or "no reason given"

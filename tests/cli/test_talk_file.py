@@ -185,7 +185,10 @@ def test_an_answer_without_sound_is_told_but_no_file(tmp_path, question, capsys)
 def test_a_failed_response_is_a_failure_that_says_why_and_writes_no_file(tmp_path, question, capsys):
     with FakeServer(Answer(status="failed")).running() as server:
         code = talk(server, question, "--out", str(tmp_path / "answer.wav"))
-    assert failed(code, capsys, "The response failed", "llm_failed")
+    captured = capsys.readouterr()
+    assert code == 1
+    assert "llm_failed" in captured.out
+    assert "A response failed" in captured.err
     assert [file.name for file in tmp_path.iterdir()] == ["question.wav"]
 
 
