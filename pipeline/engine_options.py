@@ -66,6 +66,11 @@ def convert_options(
             meaning = _meaning(field.type)
             mend = f"Add `{key}: …`{f', which is: {meaning}' if meaning else ''}."
             raise document.error(path, f"The engine `{engine.name}` needs the option `{key}`.", mend)
+    # YAML takes a bare on or off for true or false.
+    given = {
+        key: ("on" if value else "off") if isinstance(value, bool) and _is_switch(fields[key].type) else value
+        for key, value in given.items()
+    }
     try:
         return msgspec.convert(dict(given), engine.options)
     except msgspec.ValidationError as error:
@@ -132,6 +137,10 @@ def _meaning(kind: Any) -> str | None:
             if isinstance(note, msgspec.Meta) and note.description:
                 return note.description.rstrip(".")
     return None
+
+
+def _is_switch(kind: Any) -> bool:
+    return {"on", "off"} <= set(_choices(kind))
 
 
 def _choices(kind: Any) -> tuple[str, ...]:

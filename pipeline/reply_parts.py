@@ -82,7 +82,7 @@ class ReplyParts:
         if not delta.name or delta.index in self._numbers:
             return False  # of a call that is over, or of one that nobody can answer
         if delta.name not in self._known:
-            log.warning("the model called `%s`, which is no tool of its", delta.name)
+            log.warning("the model called `%s`, which is no tool that it was given", delta.name)
             return False
         self._numbers[delta.index] = len(self._numbers)
         self._call, self._arguments = delta.index, ""

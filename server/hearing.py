@@ -113,8 +113,8 @@ class _Utterance:
         except Exception as error:
             if not isinstance(error, StageError):
                 log.exception("transcription: the engine raised")
-            self._error = as_stage_error("transcription", error)
-            raise self._error from error
+            # What went wrong first counts: after a time limit the stream is closed under the call.
+            raise self.fail(as_stage_error("transcription", error)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -291,7 +291,7 @@ class Session:
         async with contextlib.aclosing(run_turn(self._line, self._model, request)) as events:
             async for event in events:
                 if isinstance(event, TurnFailed):
-                    log.error("turn %s: %s", request.run, event.problem)
+                    log.error("turn %d: %s: %s", request.run.turn, event.code, event.problem)
                 await self._inbox.put(event)
                 await run.may_go_on(len(event.samples) if isinstance(event, TurnAudio) else 0, self.outbound)
 

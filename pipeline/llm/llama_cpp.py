@@ -74,7 +74,7 @@ class LlamaCpp:
             ),
         ] = 4
         threads: Annotated[
-            Annotated[int, Meta(ge=1)] | None, Meta(description="CPU threads. Default: one per core.")
+            Annotated[int, Meta(ge=1, le=256)] | None, Meta(description="CPU threads. Default: one per core.")
         ] = None
         gpu_layers: Annotated[
             Annotated[int, Meta(ge=0)] | None,
@@ -185,12 +185,21 @@ class LlamaCpp:
         return LlamaCppStream(self)
 
     def warm_up(self) -> None:
-        """Makes a short reply, so that the weights are in memory and the buffers made."""
+        """Makes a short reply, so that the weights are in memory and the buffers made.
+
+        Raises:
+            EngineError: the chat template or the model does not work.
+        """
         stream = self.open()
         hello = GenerationRequest(Prompt((Message("user", "Hello."),)), max_tokens=2)
-        for _ in stream.generate(hello, CancelToken()):
-            pass
-        stream.close()
+        try:
+            for _ in stream.generate(hello, CancelToken()):
+                pass
+        except StageError as error:
+            option = "model" if self._options.chat_template is None else "chat_template"
+            raise EngineError(error.problem, "Correct it, or choose another one.", option) from error
+        finally:
+            stream.close()
 
     def close(self) -> None:
         """Ends the thread and frees the weights."""

@@ -170,7 +170,10 @@ class ReplyReader:
 
     def _emit(self, delta: ToolCallDelta) -> Iterator[ModelOutput]:
         """Passes on a call that may be made; the endpoint may not have heeded what it was told."""
-        allowed = self._request.tool_choice != "none"
+        choice = self._request.tool_choice
+        allowed = choice != "none"
+        if isinstance(choice, NamedTool):
+            allowed = self._calls[delta.index].name == choice.name
         if allowed and (self._request.parallel_tool_calls or delta.index == 0):
             yield delta
 

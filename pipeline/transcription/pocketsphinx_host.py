@@ -41,9 +41,10 @@ RELEASE: Final = b"X"  # the utterance is over: end its process, if it has not e
 
 _HEADER: Final = struct.Struct("<cI")
 
-NICENESS: Final = 10
+NICENESS: Final = 3
 """How far decoding stands back (nice(2)) when there is more to do than cores: a frame of the server's is due within
-milliseconds, and with eight speaking at once decoders kept it waiting for a tenth of a second."""
+milliseconds, and with eight speaking at once decoders kept it waiting for a tenth of a second. No further: at 10, four
+busy programs of others on two cores left a decoder so little that its turns timed out."""
 
 STEP_BYTES: Final = 320
 """10 ms: one frame of PocketSphinx's front end. Decoding in such steps, whatever the size of the pieces in which

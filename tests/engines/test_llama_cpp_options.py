@@ -10,6 +10,7 @@ import gguf
 import llama_cpp as c
 import pytest
 
+from pipeline.config import load_config
 from pipeline.errors import EngineError
 from pipeline.llm.llama_cpp import LlamaCpp
 from pipeline.types import GenerationRequest, Message, NamedTool, Prompt, TextDelta, Tool
@@ -300,3 +301,19 @@ def test_a_file_that_is_cut_anywhere_is_refused(weights: Path, tmp_path: Path) -
     for size in places:
         (tmp_path / "cut.gguf").write_bytes(whole[:size])
         assert refusal(model=str(tmp_path / "cut.gguf")).option == "model", size
+
+
+def test_a_template_that_fails_when_it_is_used_stops_the_start(load: Callable[..., LlamaCpp]) -> None:
+    engine = load(chat_template="{{ nothing.at.all }}")
+    with pytest.raises(EngineError, match="undefined") as caught:
+        engine.warm_up()
+    assert caught.value.option == "chat_template"
+
+
+@pytest.mark.parametrize("written", ["on", "off", "auto"])
+def test_on_and_off_need_no_quotes_although_yaml_takes_them_for_true_and_false(tmp_path: Path, written: str) -> None:
+    file = tmp_path / "models.yaml"
+    others = "vad: {engine: silero}, transcription: {engine: pocketsphinx}, tts: {engine: espeak-ng}"
+    llm = f"{{engine: llama-cpp, flash_attention: {written}}}"
+    file.write_text(f"default: one\nmodels: {{one: {{{others}, llm: {llm}}}}}\n")
+    assert load_config(file).pipeline("one").llm.options.flash_attention == written

@@ -299,6 +299,15 @@ async def test_a_character_that_is_cut_in_two_is_joined_and_half_of_one_is_repla
     assert text(await generate(engine)) == "Hi 😀 and �.�"
 
 
+async def test_another_call_than_the_one_that_was_demanded_is_not_made(endpoint: Endpoint, engine: OpenAIModel) -> None:
+    endpoint.tell("chat", events_answer(chunk(tool_calls=[call(0, "time", "{}", "a")]), chunk(finish="tool_calls")))
+    outputs: list[ModelOutput] = []
+    with pytest.raises(StageError, match="had to") as caught:
+        await read(engine, outputs, WITH_TOOLS, tool_choice=NamedTool("weather"))
+    assert caught.value.code == "tool_call_missing"
+    assert not outputs
+
+
 async def test_nothing_comes_after_the_cancel_however_much_has_arrived(endpoint: Endpoint, engine: OpenAIModel) -> None:
     endpoint.reply = "This reply is all there before anybody reads the second word of it."
     cancel = CancelToken()
