@@ -23,14 +23,15 @@ from pipeline.tts.espeak_ng import EspeakNg
 from pipeline.types import LISTENING_RATE, Pcm16, SpeechRequest, Transcript
 from pipeline.workers import CancelToken
 from tests.engines.whisper import KNOWN, WEIGHTS, Spy, make, transcribe
-from tests.speech import say, silence, utterance
+from tests.speech import say, silence, utterance, word_errors
 
 PATIENCE_S = 30.0
 
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[FasterWhisper]:
-    engine = make()
+    # Its results are always the same: the sentences come again and again, for which another temperature would be tried.
+    engine = make(compute_type="float32", threads=1, temperature=0)
     engine.warm_up()
     yield engine
     engine.close()
@@ -217,14 +218,18 @@ def test_the_option_word_times_asks_always() -> None:
 
 
 @pytest.mark.parametrize("beam_size", [2, 5])
-def test_a_beam_finds_the_same_words_without_probabilities_of_tokens(beam_size: int) -> None:
+def test_a_beam_finds_the_same_words_without_probabilities_of_tokens(
+    monkeypatch: pytest.MonkeyPatch, beam_size: int
+) -> None:
     engine = make(beam_size=beam_size)
+    spy = Spy(engine, monkeypatch)
     transcript = transcribe(engine, utterance("tell me a joke"), word_times=True)
     assert transcript.text == "tell me a joke"
     assert transcript.token_log_probabilities == ()
     assert transcript.segments[0].log_probability is not None
     assert transcript.segments[0].words[0].log_probability is not None
     assert not engine.capabilities.log_probabilities
+    assert spy.beam_sizes == {beam_size}
 
 
 @pytest.mark.parametrize("compute_type", ["default", "auto", *sorted(ctranslate2.get_supported_compute_types("cpu"))])
@@ -302,20 +307,24 @@ def test_partials_say_how_often_a_hypothesis_is_worth_it() -> None:
 
 
 def test_long_speech_is_complete_and_in_order(engine: FasterWhisper, spy: Spy) -> None:
-    sound, spoken = speech(24)
-    assert len(sound) > 45 * LISTENING_RATE
+    sound, spoken = speech(40)
+    assert len(sound) > 80 * LISTENING_RATE
     stream, most = engine.open(word_times=True), 0
     for start in range(0, len(sound), 8000):
         stream.feed(sound[start : start + 8000])
         most = max(most, stream._utterance.length)
     before = len(spy.frames)
     transcript = stream.finish()
-    assert [segment.text for segment in transcript.segments] == [text for text, _, _ in spoken]
-    assert transcript.text == " ".join(text for text, _, _ in spoken)
-    for segment, (_, start_s, end_s) in zip(transcript.segments, spoken, strict=True):
-        assert abs(segment.start - start_s) < 0.4
-        assert abs(segment.end - end_s) < 0.4
+    said = " ".join(text for text, _, _ in spoken)
+    # So small a model mishears one sentence or another; a window that was lost or read twice would be a third of them.
+    assert word_errors(said, transcript.text) <= 0.08 * len(said.split())
+    assert transcript.text == " ".join(segment.text for segment in transcript.segments)
+    right = 0
+    for segment in transcript.segments:
         assert all(segment.start <= word.start <= word.end <= segment.end for word in segment.words)
+        places = [(start_s, end_s) for text, start_s, end_s in spoken if text == segment.text]
+        right += any(abs(segment.start - start) < 0.4 and abs(segment.end - end) < 0.4 for start, end in places)
+    assert right >= 36
     assert len(spy.frames) == before + 1  # what was left in the end
     assert max(spy.frames) <= 3000
     assert most < 31 * LISTENING_RATE

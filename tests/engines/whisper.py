@@ -26,6 +26,7 @@ class Spy:
     def __init__(self, engine: FasterWhisper, patch: pytest.MonkeyPatch) -> None:
         self.frames: list[int] = []
         self.decoded = 0
+        self.beam_sizes: set[int] = set()
         self.before_encoding: Callable[[], None] = lambda: None
         encode, generate = engine._reader._model.encode, engine._reader._model.model.generate
 
@@ -36,6 +37,7 @@ class Spy:
 
         def watch_generate(*args: Any, **kwargs: Any) -> Any:
             self.decoded += 1
+            self.beam_sizes.add(kwargs["beam_size"])
             return generate(*args, **kwargs)
 
         patch.setattr(engine._reader._model, "encode", watch_encode)
