@@ -177,10 +177,10 @@ def check(folder: Path) -> None:
         raise EngineError(f"{path} {error}.", _CONVERT, "model") from error
     if header.kind != "WhisperSpec":
         raise EngineError(f"{path} is no Whisper, but a {header.kind}.", _CONVERT, "model")
-    _check_config(folder)
+    tokens = header.shapes.get("decoder/embeddings/weight", (0,))[0]
+    _check_config(folder, tokens)
     if not (folder / "tokenizer.json").is_file():
         raise EngineError(f"{folder} holds no tokenizer.json.", _TOKENIZER, "model")
-    tokens = header.shapes.get("decoder/embeddings/weight", (0,))[0]
     vocabulary = _vocabulary(folder)
     if len(vocabulary) != tokens:
         problem = f"The vocabulary in {folder} has {len(vocabulary)} tokens, and its model.bin {tokens}: they are of "
@@ -233,14 +233,20 @@ def _name(file: BinaryIO) -> str:
     return str(_unpack(file, f"<{length}s")[0].rstrip(b"\0").decode())
 
 
-def _check_config(folder: Path) -> None:
-    """Reads config.json. Without it CTranslate2 loads the model, and fails when it is to recognise a language."""
+def _check_config(folder: Path, tokens: int) -> None:
+    """Reads config.json. CTranslate2 reads past the end of its memory where lists of tokens are missing or wrong."""
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise EngineError(f"config.json in {folder} cannot be read: {error}.", _CONVERT, "model") from error
     if not isinstance(config, dict):
         raise EngineError(f"config.json in {folder} holds no settings.", _CONVERT, "model")
+    for key in ("suppress_ids", "suppress_ids_begin", "lang_ids"):
+        ids = config.get(key, None if key == "suppress_ids_begin" else [])
+        if not (isinstance(ids, list) and all(type(each) is int and -1 <= each < tokens for each in ids)):
+            raise EngineError(
+                f"config.json in {folder} has no list of this model's tokens as `{key}`.", _CONVERT, "model"
+            )
 
 
 def _vocabulary(folder: Path) -> list[str]:

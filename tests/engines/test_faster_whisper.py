@@ -103,6 +103,11 @@ def test_silence_and_noise_are_an_empty_transcript(engine: FasterWhisper, sound:
     assert transcribe(engine, sound) == Transcript("")
 
 
+def test_what_is_too_short_for_a_word_is_not_read(engine: FasterWhisper, spy: Spy) -> None:
+    assert transcribe(engine, utterance("who made you")[8000:9500]) == Transcript("")
+    assert spy.frames == []
+
+
 def test_nothing_fed_is_an_empty_transcript(engine: FasterWhisper) -> None:
     assert engine.open().hypothesis() == Transcript("")
     assert engine.open().finish() == Transcript("")
@@ -414,7 +419,7 @@ def test_other_temperatures_are_tried_where_the_text_is_doubtful(monkeypatch: py
 def test_a_temperature_draws_words() -> None:
     engine = make(temperature=2.0, compression_ratio_threshold=None, log_prob_threshold=None)
     sound = utterance("who made you")
-    texts = {transcribe(engine, sound).segments for _ in range(5)}
+    texts = {transcribe(engine, sound).segments for _ in range(40)}
     assert len(texts) > 1
 
 
@@ -473,18 +478,32 @@ def test_closing_ends_a_call_as_soon_as_its_job_is_over(engine: FasterWhisper, s
     assert (len(spy.frames), spy.decoded) == (1, 0)
 
 
-def test_closing_ends_the_wait_for_a_turn(engine: FasterWhisper, spy: Spy) -> None:
+def tell_when_in_line(stream: WhisperStream, in_line: threading.Event, patch: pytest.MonkeyPatch) -> None:
+    """Has the stream tell when it has its place in the line of those who wait for their turn."""
+    check, asked = stream._check, itertools.count()
+
+    def watch() -> None:
+        if next(asked):  # the first time is at the beginning of the call
+            in_line.set()
+        check()
+
+    patch.setattr(stream, "_check", watch)
+
+
+def test_closing_ends_the_wait_for_a_turn(engine: FasterWhisper, spy: Spy, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = blocked(spy)
-    busy, waiting = engine.open(), engine.open()
+    busy, waiting, in_line = engine.open(), engine.open(), threading.Event()
     busy.feed(utterance("who made you"))
     waiting.feed(utterance("tell me a joke"))
+    tell_when_in_line(waiting, in_line, monkeypatch)
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(busy.finish)
         assert begun.wait(PATIENCE_S)
         second = threads.submit(waiting.finish)
+        assert in_line.wait(PATIENCE_S)
         waiting.close()
         with pytest.raises(StageError, match="closed"):
-            second.result(PATIENCE_S)
+            second.result(PATIENCE_S / 2)  # the other one goes on waiting
         go_on.set()
         assert first.result(PATIENCE_S).text == "who made you"
     assert len(spy.frames) == 1
@@ -496,9 +515,7 @@ def test_long_speech_lets_others_have_their_turn(
     begun, go_on = blocked(spy)
     long, short, in_line = engine.open(), engine.open(), threading.Event()
     short.feed(utterance("who made you"))
-    asked = itertools.count()
-    # It looks whether it is wanted at the beginning of the call, and again when it has its place in the line.
-    monkeypatch.setattr(short, "_check", lambda: in_line.set() if next(asked) else None)
+    tell_when_in_line(short, in_line, monkeypatch)
     with ThreadPoolExecutor(2) as threads:
         talking = threads.submit(long.feed, silence(150))
         assert begun.wait(PATIENCE_S)
@@ -546,7 +563,8 @@ def threads_for(count):
     engine.warm_up()
     return len(os.listdir("/proc/self/task")) - before
 
-print(threads_for(3) - threads_for(1))
+one = threads_for(1)
+print(threads_for(3) - one)
 """
 
 

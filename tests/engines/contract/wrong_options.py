@@ -55,7 +55,9 @@ def _of_another_type(each: list[types.Type]) -> Iterator[Any]:
         yield {"a": "block"}
     elif not _takes_text(each):
         yield "text"
-    if not any(isinstance(one, types.BoolType) for one in each):
+    # YAML's own on and off are true and false, so an option with these choices takes them.
+    switch = any(isinstance(one, types.LiteralType) and {"on", "off"} <= set(one.values) for one in each)
+    if not switch and not any(isinstance(one, types.BoolType) for one in each):
         yield True
     if not any(isinstance(one, types.NoneType) for one in each):
         yield None
