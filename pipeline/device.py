@@ -8,6 +8,7 @@ import ctypes
 import functools
 import importlib.util
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -63,9 +64,9 @@ def load_on(
             raise
         except Exception as error:
             if device == "cuda":
-                raise EngineError(f"CUDA does not work here: {_reason(error)}.", _MEND, option) from error
+                raise EngineError(f"CUDA does not work here: {in_one_line(error)}.", _MEND, option) from error
             if not isinstance(error, CudaUnavailableError):
-                log.warning("CUDA is there but does not work, so the CPU computes: %s", _reason(error))
+                log.warning("CUDA is there but does not work, so the CPU computes: %s", in_one_line(error))
     return load("cpu"), "cpu"
 
 
@@ -133,6 +134,14 @@ def gpu() -> str:
     return name.value.decode(errors="replace")
 
 
-def _reason(error: Exception) -> str:
+def cores() -> int:
+    """Returns how many cores of the CPU this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_one_line(error: Exception) -> str:
+    """Returns what an error says, for a sentence: on one line, without a full stop."""
     text = str(error) or type(error).__name__
     return " ".join(text.split()).rstrip(".")

@@ -6,7 +6,7 @@ from typing import Any
 
 import onnxruntime
 
-from pipeline.device import CudaUnavailableError, Place, gpu, load_on
+from pipeline.device import CudaUnavailableError, Place, gpu, in_one_line, load_on
 from pipeline.errors import EngineError
 from pipeline.stages import Device
 
@@ -44,7 +44,7 @@ def open_session(
         try:
             session = _session(path, _CPU, threads, fixed_shapes)
         except Exception as error:  # onnxruntime raises classes of its own, without a common base
-            raise EngineError(f"{path} cannot be read as an ONNX model: {_line(error)}.", mend, option) from error
+            raise EngineError(f"{path} cannot be read as an ONNX model: {in_one_line(error)}.", mend, option) from error
         if place == "cuda":
             session = _on_cuda(path, threads, fixed_shapes)
             trial(session)
@@ -54,7 +54,7 @@ def open_session(
         except EngineError:
             raise
         except Exception as error:
-            raise EngineError(f"{path} cannot be run: {_line(error)}.", mend, option) from error
+            raise EngineError(f"{path} cannot be run: {in_one_line(error)}.", mend, option) from error
         return session
 
     session, place = load_on(device, load, check_cuda)
@@ -92,7 +92,3 @@ def _session(path: Path, provider: str, threads: int, fixed_shapes: bool) -> onn
         # Its default tries all of cuDNN's algorithms, anew for each shape.
         providers.insert(0, (_CUDA, {"cudnn_conv_algo_search": "EXHAUSTIVE" if fixed_shapes else "HEURISTIC"}))
     return onnxruntime.InferenceSession(str(path), settings, providers=providers, enable_fallback=0)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")

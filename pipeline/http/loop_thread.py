@@ -8,6 +8,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -106,7 +107,7 @@ class LoopThread:
         self.loop.run_forever()
 
 
-class _Task(Generic[T]):
+class _Task(ABC, Generic[T]):
     """A coroutine on the loop, from outside: begun and cancelled by calls that the loop makes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
@@ -130,8 +131,9 @@ class _Task(Generic[T]):
         if self._task is not None:
             self._task.cancel()
 
+    @abstractmethod
     def _finish(self, task: "asyncio.Task[T]") -> None:
-        raise NotImplementedError
+        """Called on the loop when the coroutine has ended."""
 
 
 class Job(_Task[T]):

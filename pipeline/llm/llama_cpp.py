@@ -4,7 +4,6 @@ One model and one context serve all sessions: their replies are made together, a
 (llama_scheduler.py). What has been computed of a session's history stays in the model for its next turn.
 """
 
-import os
 import secrets
 import threading
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from pipeline.device import Place, load_on
+from pipeline.device import Place, cores, load_on
 from pipeline.errors import EngineError, StageError
 from pipeline.llm.chat_template import CHATML, ChatTemplate, TemplateError
 from pipeline.llm.llama_batcher import Job
@@ -265,7 +264,7 @@ class LlamaCpp:
 
     def _start(self, model: Model, context: int, place: Place) -> Scheduler:
         sequences = self._options.sequences
-        threads = self._options.threads or (1 if model.weights < SMALL else _cores())
+        threads = self._options.threads or (1 if model.weights < SMALL else cores())
         try:
             return Scheduler(model, context=context, sequences=sequences, threads=threads, cache=self._cache)
         except NativeError as error:
@@ -389,10 +388,3 @@ def _loads(path: Path) -> bool:
     except NativeError:
         return False
     return True
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

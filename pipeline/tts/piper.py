@@ -4,7 +4,6 @@ A voice is a pair of files (piper_files.py), loaded into onnxruntime (piper_voic
 sentence; each is yielded as soon as it is made.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -14,6 +13,7 @@ import onnxruntime
 from msgspec import Meta
 
 from pipeline.audio import StreamResampler
+from pipeline.device import cores
 from pipeline.errors import EngineError, StageError
 from pipeline.registry import did_you_mean, listed
 from pipeline.stages import EngineOptions, SynthesizerCapabilities
@@ -109,14 +109,14 @@ class Piper:
         self._options = options
         named = [("voice", options.voice), *(("voices", voice) for voice in options.voices)]
         files = [(find_voice(voice, option), option) for option, voice in named]
-        threads = options.threads or min(_cores(), _MOST_THREADS)
+        threads = options.threads or min(cores(), _MOST_THREADS)
         voices = [Voice(each, options.device, threads, option) for each, option in files]
         self.device = voices[0].device
         self._choices = _choices(voices, options.speaker)
         # Nothing of any voice is lost; those of lower rates are resampled.
         self.rate = max(voice.rate for voice in voices)
         # One more than fits, so that a short clause need not wait for the end of a long one.
-        self.concurrency = _cores() // threads + 1
+        self.concurrency = cores() // threads + 1
         self.capabilities = SynthesizerCapabilities(
             voices=tuple(self._choices),
             languages=frozenset(voice.language for voice in voices),
@@ -229,10 +229,3 @@ def _some(samples: Pcm16) -> Iterator[Pcm16]:
     """Yields the samples, if there are any."""
     if len(samples):
         yield samples
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

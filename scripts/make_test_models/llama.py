@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pipeline.llm.chat_template import ChatTemplate
 from scripts.train_builtin_model.batches import Batch
-from scripts.train_builtin_model.export import gguf_name
+from scripts.train_builtin_model.export import add_shape, gguf_name
 from scripts.train_builtin_model.model import Llama, Shape
 from scripts.train_builtin_model.train import Plan, train
 
@@ -154,17 +154,7 @@ def export(path: Path, weights: dict[str, Tensor], tokenizer: Tokenizer) -> None
     writer = gguf.GGUFWriter(partial, "llama")
     writer.add_name("Parley test tools")
     writer.add_license("apache-2.0")
-    writer.add_context_length(SHAPE.context)
-    writer.add_embedding_length(SHAPE.width)
-    writer.add_block_count(SHAPE.layers)
-    writer.add_feed_forward_length(SHAPE.hidden)
-    writer.add_head_count(SHAPE.heads)
-    writer.add_head_count_kv(SHAPE.heads)
-    writer.add_rope_dimension_count(SHAPE.width // SHAPE.heads)
-    writer.add_rope_freq_base(SHAPE.rope_base)
-    writer.add_layer_norm_rms_eps(SHAPE.norm_epsilon)
-    writer.add_vocab_size(SHAPE.vocabulary)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+    add_shape(writer, SHAPE)
     _add_tokenizer(writer, tokenizer)
     for name, weight in weights.items():
         values = weight.detach().float().cpu().numpy()

@@ -56,6 +56,11 @@ def _add_header(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_description("The built-in language model of Parley: short spoken English, made from nothing.")
     writer.add_license("apache-2.0")
     writer.add_languages(["en"])
+    add_shape(writer, shape)
+
+
+def add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:
+    """Writes what llama.cpp needs to know of the network, whose matrices are Q8_0."""
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.width)
     writer.add_block_count(shape.layers)

@@ -68,9 +68,7 @@ def _stream(transcription: one_engine.OneEngine, args: argparse.Namespace) -> It
         raise ParleyError(f"{name} takes no prompt.")
     if args.words and not able.word_times:
         raise ParleyError(f"{name} does not tell when a word was said. Leave --words out.")
-    stream = (
-        engine.open(args.language, args.prompt, args.words) if args.words else engine.open(args.language, args.prompt)
-    )
+    stream = engine.open(args.language, args.prompt, args.words)
     try:
         yield stream
     finally:
