@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from pipeline.errors import EngineError
-from pipeline.http.client import HttpClient
+from pipeline.http.engine import ServiceEngine
 from pipeline.http.failures import HttpError
-from pipeline.http.models_list import check_endpoint
 from pipeline.http.options import OPENAI_HOST, EndpointOptions, check_extra
 from pipeline.http.replies import DONE, events
 from pipeline.llm.openai_reply import ReplyReader
@@ -31,7 +30,7 @@ _OWN_OPTIONS = {name: name for name in ("temperature", "top_p", "stop", "seed")}
 _OWN_OPTIONS |= {"max_tokens": "max_tokens", "max_completion_tokens": "max_tokens", "reasoning_effort": "effort"}
 
 
-class OpenAIModel:
+class OpenAIModel(ServiceEngine):
     """A language model behind an HTTP endpoint with the shape of OpenAI's chat completions.
 
     What it costs is what the endpoint says. One that does not say: the pieces of the reply count as its tokens, and
@@ -104,8 +103,6 @@ class OpenAIModel:
             dict[str, Any], Meta(description="Further fields of the request, such as `{top_k: 20, keep_alive: 1h}`.")
         ] = {}  # noqa: RUF012 - msgspec makes a new one for each
 
-    devices = ()
-
     def __init__(self, options: Options) -> None:
         """Raises:
         EngineError: an option cannot be meant.
@@ -118,15 +115,14 @@ class OpenAIModel:
                 "thinking",
             )
         self._options = options
-        self._client = HttpClient("llm", options)
-        self.device = self._client.endpoint.host
+        super().__init__("llm", options, options.model)
         self.capabilities = LanguageModelCapabilities(
             context=options.context,
             tools=options.tools,
             forced_calls=options.tools,
             reasoning=options.tell_thinking != "nothing",
         )
-        own = self._client.endpoint.base.host == OPENAI_HOST
+        own = self.client.endpoint.base.host == OPENAI_HOST
         self._max_tokens_field = options.max_tokens_field
         if options.max_tokens_field == "auto":
             self._max_tokens_field = "max_completion_tokens" if own else "max_tokens"
@@ -136,21 +132,9 @@ class OpenAIModel:
         """Opens a session's stream."""
         return OpenAIModelStream(self)
 
-    def warm_up(self) -> None:
-        """Asks the endpoint for its models, which also makes the first connection.
-
-        Raises:
-            EngineError: it does not take the key.
-        """
-        check_endpoint(self._client, self._options.model)
-
-    def close(self) -> None:
-        """Ends all requests and connections."""
-        self._client.close()
-
     async def generate(self, request: GenerationRequest, cancel: CancelToken) -> AsyncIterator[ModelOutput]:
         """Makes one reply; see `LanguageModelStream.generate`."""
-        replies = self._client.iterate(lambda: self._reply(request), cancel)
+        replies = self.client.iterate(lambda: self._reply(request), cancel)
         async with contextlib.aclosing(replies):
             async for output in replies:
                 yield output
@@ -174,7 +158,7 @@ class OpenAIModel:
         body = self._body(request)
         if ask_usage:
             body["stream_options"] = {"include_usage": True}
-        client = self._client
+        client = self.client
         async with client.post_json("chat/completions", body) as response:
             reader = ReplyReader(request, client.fail, begins_thinking=self._options.begins_thinking)
             async with contextlib.aclosing(events(response, client.fail)) as stream:

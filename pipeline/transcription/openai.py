@@ -11,10 +11,9 @@ from msgspec import Meta
 
 from pipeline.audio import pcm16_to_bytes
 from pipeline.errors import EngineError
-from pipeline.http.client import HttpClient
+from pipeline.http.engine import ServiceEngine
 from pipeline.http.failures import HttpError, NetworkError
 from pipeline.http.loop_thread import ClosedError, Job
-from pipeline.http.models_list import check_endpoint
 from pipeline.http.options import EndpointOptions, check_extra
 from pipeline.stages import TranscriberCapabilities
 from pipeline.transcription.openai_transcript import WHISPER_LANGUAGES, read_transcript
@@ -33,7 +32,7 @@ _FIXED = ("file", "stream", "include[]", "timestamp_granularities[]")
 _OWN_OPTIONS = {name: name for name in ("model", "language", "prompt", "temperature", "response_format")}
 
 
-class OpenAITranscriber:
+class OpenAITranscriber(ServiceEngine):
     """Speech to text by an HTTP endpoint with the shape of OpenAI's audio/transcriptions."""
 
     class Options(EndpointOptions, frozen=True, kw_only=True):
@@ -89,8 +88,6 @@ class OpenAITranscriber:
             Meta(description="Further fields of the form, such as `{vad_filter: true}`."),
         ] = {}  # noqa: RUF012 - msgspec makes a new one for each
 
-    devices = ()
-
     def __init__(self, options: Options) -> None:
         """Raises:
         EngineError: an option cannot be meant.
@@ -103,8 +100,7 @@ class OpenAITranscriber:
                 "log_probabilities",
             )
         self._options = options
-        self.client = HttpClient("transcription", options)
-        self.device = self.client.endpoint.host
+        super().__init__("transcription", options, options.model)
         self.live = options.upload == "live"
         """Whether sound is sent while it is spoken; no more when the endpoint has refused that."""
         self.capabilities = TranscriberCapabilities(
@@ -121,18 +117,6 @@ class OpenAITranscriber:
     ) -> "OpenAITranscriptionStream":
         """Opens a session's stream. Of the language the endpoint is told the first part: `en` for `en-US`."""
         return OpenAITranscriptionStream(self, self._fields(language, prompt, word_times), language)
-
-    def warm_up(self) -> None:
-        """Asks the endpoint for its models, which also makes the first connection.
-
-        Raises:
-            EngineError: it does not take the key.
-        """
-        check_endpoint(self.client, self._options.model)
-
-    def close(self) -> None:
-        """Ends all requests and connections."""
-        self.client.close()
 
     async def post(self, upload: Upload, language: str | None) -> Transcript:
         """Sends an utterance and returns its transcript. To be run on the client's thread."""

@@ -13,8 +13,7 @@ import numpy as np
 from msgspec import Meta
 
 from pipeline.errors import StageError
-from pipeline.http.client import HttpClient
-from pipeline.http.models_list import check_endpoint
+from pipeline.http.engine import ServiceEngine
 from pipeline.http.options import EndpointOptions, check_extra
 from pipeline.http.replies import DONE, drain, events, not_the_answer, parse_object, whole
 from pipeline.openai_voices import OPENAI_VOICES
@@ -34,7 +33,7 @@ _FIXED = ("input", "voice", "speed", "stream_format")
 _OWN_OPTIONS = {"model": "model", "response_format": "format", "instructions": "instructions"}
 
 
-class OpenAISpeech:
+class OpenAISpeech(ServiceEngine):
     """Speech from an HTTP endpoint with the shape of OpenAI's audio/speech, played while it arrives."""
 
     class Options(EndpointOptions, frozen=True, kw_only=True):
@@ -73,7 +72,6 @@ class OpenAISpeech:
             dict[str, Any], Meta(description="Further fields of the request, such as `{lang_code: e}`.")
         ] = {}  # noqa: RUF012 - msgspec makes a new one for each
 
-    devices = ()
     rate = WIRE_RATE
 
     def __init__(self, options: Options) -> None:
@@ -82,8 +80,7 @@ class OpenAISpeech:
         """
         check_extra(options.extra, _FIXED, _OWN_OPTIONS)
         self._options = options
-        self._client = HttpClient("tts", options)
-        self.device = self._client.endpoint.host
+        super().__init__("tts", options, options.model)
         self.concurrency = options.concurrency
         others = options.voices
         if others is None:
@@ -92,18 +89,6 @@ class OpenAISpeech:
         self.capabilities = SynthesizerCapabilities(
             voices=tuple(voices), languages=frozenset(options.languages), speeds=(SLOWEST, FASTEST)
         )
-
-    def warm_up(self) -> None:
-        """Asks the endpoint for its models, which also makes the first connection.
-
-        Raises:
-            EngineError: it does not take the key.
-        """
-        check_endpoint(self._client, self._options.model)
-
-    def close(self) -> None:
-        """Ends all requests and connections."""
-        self._client.close()
 
     async def synthesize(self, request: SpeechRequest, cancel: CancelToken) -> AsyncIterator[Pcm16]:
         """Says one clause, int16 at 24 kHz, in chunks as they arrive. A speed outside `capabilities.speeds` is taken as
@@ -116,16 +101,16 @@ class OpenAISpeech:
             raise StageError("tts", f"There is no voice {request.voice!r} (`voices` of the tts in models.yaml).")
         if not any(character.isalnum() for character in request.text):
             return
-        chunks = self._client.iterate(lambda: self._say(request), cancel)
+        chunks = self.client.iterate(lambda: self._say(request), cancel)
         async with contextlib.aclosing(chunks):
             async for chunk in chunks:
                 yield chunk
 
     async def _say(self, request: SpeechRequest) -> AsyncGenerator[Pcm16, None]:
-        fail = self._client.fail
+        fail = self.client.fail
         most = WIRE_RATE * max(MOST_S, len(request.text))
         came = 0
-        async with self._client.post_json("audio/speech", self._body(request)) as response:
+        async with self.client.post_json("audio/speech", self._body(request)) as response:
             try:
                 async with contextlib.aclosing(self._sound(response)) as chunks:
                     async for chunk in chunks:
@@ -164,7 +149,7 @@ class OpenAISpeech:
             async for piece in response.content.iter_any():
                 yield piece
             return
-        fail = self._client.fail
+        fail = self.client.fail
         async with contextlib.aclosing(events(response, fail)) as stream:
             async for event in stream:
                 if event.data == DONE:

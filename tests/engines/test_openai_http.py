@@ -486,10 +486,10 @@ async def test_a_key_of_the_environment_goes_to_openai_alone(
     engine.close()
     for url in ("http://api.openai.com/v1", "https://api.openai.com.example.org/v1"):
         other = make(endpoint, base_url=url)
-        assert "Authorization" not in other._client.endpoint.headers
+        assert "Authorization" not in other.client.endpoint.headers
         other.close()
     openai = make(endpoint, base_url="https://api.openai.com/v1")
-    assert openai._client.endpoint.headers["Authorization"] == f"Bearer {KEY}"
+    assert openai.client.endpoint.headers["Authorization"] == f"Bearer {KEY}"
     openai.close()
 
 
