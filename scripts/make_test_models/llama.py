@@ -9,7 +9,6 @@ It knows the requests in llama_dialogues.py and hardly anything else, and is in 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -18,11 +17,10 @@ from pathlib import Path
 import gguf
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import Tensor
 
 from pipeline.llm.chat_template import ChatTemplate
-from scripts.train_builtin_model.batches import Batch
-from scripts.train_builtin_model.export import add_shape, gguf_name
+from scripts.train_builtin_model.batches import Batch, batch_of
+from scripts.train_builtin_model.export import Card, export
 from scripts.train_builtin_model.model import Llama, Shape
 from scripts.train_builtin_model.train import Plan, train
 
@@ -67,6 +65,15 @@ TEMPLATE = """\
 
 SHAPE = Shape(vocabulary=640, width=128, layers=4, heads=4, hidden=352, context=2048)
 
+CARD = Card(
+    name="Parley test tools",
+    description="A tiny model for tests, which thinks and calls tools.",
+    template=TEMPLATE,
+    kinds=dict.fromkeys(CONTROL, gguf.TokenType.CONTROL) | dict.fromkeys(MARKUP, gguf.TokenType.USER_DEFINED),
+    end=END,
+    pad=CONTROL[0],
+)
+
 LEAST_WEIGHT = 0.02
 """How much the prompt counts as a target: enough to learn what its words are."""
 
@@ -104,7 +111,7 @@ def main(arguments: Sequence[str]) -> None:
         batches(examples(options.seed + 1), texts, tokenizer, tokens=4096),
         Plan(options.minutes, export_minutes=3),
         Path(tempfile.gettempdir()) / f"{options.out.stem}-loss.tsv",
-        lambda weights: export(options.out, weights, tokenizer),
+        lambda weights: export(options.out, SHAPE, weights, tokenizer, CARD),
     )
     print(f"wrote {options.out}: {options.out.stat().st_size / 1e6:.2f} MB")
 
@@ -138,49 +145,4 @@ def batches(source: Iterator[Example], texts: Texts, tokenizer: Tokenizer, token
                 groups.append([])
             groups[-1].append(row)
         for at in torch.randperm(len(groups)).tolist():
-            yield _pad(groups[at])
-
-
-def _pad(group: list[tuple[list[int], list[float]]]) -> Batch:
-    longest = max(len(ids) for ids, _ in group)
-    ids = torch.tensor([row + [0] * (longest - len(row)) for row, _ in group])
-    weights = torch.tensor([row + [0.0] * (longest - len(row)) for _, row in group])
-    return Batch(ids[:, :-1], ids[:, 1:], weights[:, 1:])
-
-
-def export(path: Path, weights: dict[str, Tensor], tokenizer: Tokenizer) -> None:
-    """Writes the GGUF file: matrices as Q8_0, norms as F32."""
-    partial = path.with_suffix(".partial")
-    writer = gguf.GGUFWriter(partial, "llama")
-    writer.add_name("Parley test tools")
-    writer.add_license("apache-2.0")
-    add_shape(writer, SHAPE)
-    _add_tokenizer(writer, tokenizer)
-    for name, weight in weights.items():
-        values = weight.detach().float().cpu().numpy()
-        if values.ndim == 2:
-            kind = gguf.GGMLQuantizationType.Q8_0
-            writer.add_tensor(gguf_name(name), gguf.quants.quantize(values, kind), raw_dtype=kind)
-        else:
-            writer.add_tensor(gguf_name(name), values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    partial.replace(path)
-
-
-def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
-    model = json.loads(tokenizer.to_str())["model"]
-    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    kinds = dict.fromkeys(CONTROL, gguf.TokenType.CONTROL) | dict.fromkeys(MARKUP, gguf.TokenType.USER_DEFINED)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(tokens)
-    writer.add_token_types([kinds.get(token, gguf.TokenType.NORMAL) for token in tokens])
-    writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]])
-    writer.add_bos_token_id(tokens.index(CONTROL[0]))
-    writer.add_eos_token_id(tokens.index(END))
-    writer.add_pad_token_id(tokens.index(CONTROL[0]))
-    writer.add_add_bos_token(False)
-    writer.add_chat_template(TEMPLATE)
+            yield batch_of(groups[at], max(len(ids) for ids, _ in groups[at]) - 1, 0)

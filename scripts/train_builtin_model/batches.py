@@ -2,73 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import random
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 
-from .dialogues import Message
-from .tokenizer import END, PAD, START, with_dropout
+from .dialogue import Dialogue
+from .template import rendered
+from .tokenizer import Encoder
 
 OTHERS_WEIGHT = 0.1
 """How much the words of the user count: enough to learn how they hang together, too little to cost answers."""
 
+LENGTHS = (48, 64, 96, 128, 160, 192, 256, 320, 384, 512, 768)
+"""To which lengths dialogues are padded: few, because each is compiled once."""
+
+POOL = 1536
+"""How many dialogues are sorted by length at a time."""
+
 
 class Batch(NamedTuple):
-    """`ids` and `targets` are [rows, time]; `weights` says how much each target counts, 0 for padding."""
+    """`ids` is [rows, time]. `places` are the flat places whose next token is learned, `targets` those tokens.
+
+    `weights` says how much each counts. There are 9 places for 20 ids, so that batches of one length have
+    one shape: what is left over has weight 0.
+    """
 
     ids: Tensor
+    places: Tensor
     targets: Tensor
     weights: Tensor
 
 
-class Encoder:
-    """Turns dialogues into ids and weights; some users' words are cut into smaller pieces than usual."""
-
-    def __init__(self, tokenizer: Tokenizer, dropout: float = 0.06) -> None:
-        self.plain = tokenizer
-        self.pieces = with_dropout(tokenizer, dropout)
-        self.start, self.end, self.pad = (tokenizer.token_to_id(token) for token in (START, END, PAD))
-        self.newline = tokenizer.encode("\n").ids
-
-    def encode(self, dialogue: list[Message]) -> tuple[list[int], list[float]]:
-        """The ids of a dialogue in ChatML and the weight of each as a target."""
-        ids: list[int] = []
-        weights: list[float] = []
-        for role, text in dialogue:
-            speaker = "assistant" if role == "cut" else role
-            head = [self.start, *self.plain.encode(f"{speaker}\n").ids]
-            tokenizer = self.pieces if role == "user" else self.plain
-            body = [*tokenizer.encode(text).ids, self.end]
-            worth = {"assistant": 1.0, "user": OTHERS_WEIGHT}.get(role, 0.0)
-            ids += [*head, *body, *self.newline]
-            weights += [0.0] * len(head) + [worth] * len(body) + [0.0] * len(self.newline)
-        return ids, weights
+Row = tuple[list[int], list[float]]
 
 
-def batches(dialogues: Iterable[list[Message]], encoder: Encoder, tokens: int, longest: int) -> Iterator[Batch]:
+def encode(dialogue: Dialogue, encoder: Encoder) -> Row:
+    """The ids of a dialogue and the weight of each as a target."""
+    ids: list[int] = []
+    weights: list[float] = []
+    newline = encoder.encode("\n")
+    for part in rendered(dialogue):
+        head = [encoder.start, *encoder.encode(f"{part.role}\n")]
+        body = [*encoder.encode(part.text), encoder.end]
+        worth = 1.0 if part.learned else OTHERS_WEIGHT if part.role == "user" else 0.0
+        ids += [*head, *body, *newline]
+        weights += [0.0] * len(head) + [worth] * len(body) + [0.0] * len(newline)
+    return ids, weights
+
+
+def batches(dialogues: Iterable[Dialogue], encoder: Encoder, tokens: int, seed: int) -> Iterator[Batch]:
     """Batches of about `tokens` ids. Dialogues of like length share a batch, so little of it is padding.
 
-    Each row is one dialogue cut at `longest`: nothing of one conversation is ever seen from another.
+    Each row is one dialogue, cut at the longest length: nothing of one conversation is ever seen from another.
     """
+    rng = random.Random(seed)
     source = iter(dialogues)
-    while pool := [encoder.encode(dialogue) for dialogue in islice(source, 1024)]:
-        pool.sort(key=lambda item: len(item[0]))
-        groups: list[list[tuple[list[int], list[float]]]] = [[]]
+    waiting: dict[int, list[Row]] = {length: [] for length in LENGTHS}
+    while pool := [encode(dialogue, encoder) for dialogue in islice(source, POOL)]:
+        ready: list[Batch] = []
         for ids, weights in pool:
-            item = (ids[:longest], weights[:longest])
-            if (len(groups[-1]) + 1) * len(item[0]) > tokens and groups[-1]:
-                groups.append([])
-            groups[-1].append(item)
-        order = torch.randperm(len(groups)).tolist()
-        yield from (_pad(groups[at], encoder.pad) for at in order)
+            length = next((length for length in LENGTHS if len(ids) <= length + 1), LENGTHS[-1])
+            rows = waiting[length]
+            rows.append((ids[: length + 1], weights[: length + 1]))
+            if len(rows) == max(1, tokens // length):
+                ready.append(batch_of(rows, length, encoder.pad))
+                waiting[length] = []
+        rng.shuffle(ready)
+        yield from ready
 
 
-def _pad(group: list[tuple[list[int], list[float]]], pad: int) -> Batch:
-    time = max(len(ids) for ids, _ in group)
-    ids = torch.tensor([row + [pad] * (time - len(row)) for row, _ in group])
-    weights = torch.tensor([row + [0.0] * (time - len(row)) for _, row in group])
-    return Batch(ids[:, :-1], ids[:, 1:], weights[:, 1:])
+def batch_of(rows: Sequence[Row], length: int, pad: int) -> Batch:
+    """A batch of rows of at most `length` + 1 ids each, filled up with `pad`."""
+    ids = torch.full((len(rows), length + 1), pad)
+    weights = torch.zeros(len(rows), length + 1)
+    for row, (tokens, worths) in enumerate(rows):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        weights[row, : len(worths)] = torch.tensor(worths)
+    flat = weights[:, 1:].reshape(-1)
+    wanted = flat.nonzero().squeeze(1)
+    size = -(-flat.numel() * 9 // 20)
+    if len(wanted) > size:  # what the assistant says goes before what the user says
+        wanted = wanted[flat[wanted].argsort(descending=True, stable=True)][:size]
+    places = torch.cat([wanted, torch.zeros(size - len(wanted), dtype=torch.long)])
+    worth = torch.cat([flat[wanted], torch.zeros(size - len(wanted))])
+    return Batch(ids[:, :-1].contiguous(), places, ids[:, 1:].reshape(-1)[places], worth)

@@ -1,146 +1,115 @@
-"""Training dialogues: intents drawn from `data/*.txt`, strung into conversations with and without instructions."""
+"""Training dialogues: an endless, seeded mixture of the families of conversation."""
 
 from __future__ import annotations
 
+import json
 import random
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from .damage import spoken, written
-from .grammar import Intent, Pattern, Piece, Turn, join, read
-from .sources import DATA, Sources
+from .chat import Chat
+from .dialogue import DEFAULT_INSTRUCTIONS, Dialogue, Family, Message
+from .drills import Drills
+from .grammar import join
+from .instructions import InstructedTalk
+from .memory import MemoryTalk
+from .play import Play
+from .reserve import offends
+from .template import listing, said
+from .tools import ToolTalk
 
-DEFAULT_INSTRUCTIONS = (
-    "You are Parley, a friendly voice assistant running on this machine. Answer in one or two short spoken sentences."
-)
-Message = tuple[str, str]
-"""A role and what it says: `system`, `user`, `assistant`, or `cut` for a reply of which only a part was heard."""
-
-CUT = 0.05
+CUT = 0.04
 """How many replies are cut short in the history, as after an interruption; they are seen but not learned."""
 
+BY_HAND = 0.1
+"""How often functions are described in the instructions instead of being handed to the template."""
 
-@dataclass
-class Setting:
-    """What holds for a whole conversation: the assistant's name, the user's, and how replies are to be."""
+MANUALS = [
+    "# Tools\n\nThese functions can be called, each described by its JSON schema:\n<tools>\nTOOLS\n</tools>\n\n"
+    "To call one, write nothing but its name and its arguments as JSON between these tags, once for each call:\n"
+    '<tool_call>\n{"name": "the function", "arguments": {"an argument": "its value"}}\n</tool_call>\n'
+    "What it returns comes back between <tool_response> tags.",
+    "You have access to functions. Their signatures stand within <tools></tools>:\n<tools>\nTOOLS\n</tools>\n\n"
+    "For each call return a JSON object with the name and the arguments within <tool_call></tool_call>:\n"
+    '<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n</tool_call>',
+    "You can use these tools:\n<tools>\nTOOLS\n</tools>\nCall them with <tool_call> tags when they help.",
+    'Tools:\nTOOLS\n\nTo use a tool answer with\n<tool_call>\n{"name": "...", "arguments": {...}}\n</tool_call>',
+    "Functions:\nTOOLS",
+]
 
-    me: str
-    instructions: str | None
-    one_word: bool
-    damage: float
-    typed: bool
 
+class Talk:
+    """Ordinary conversation, with the instructions that Parley gives, others without effect, or none."""
 
-class Dialogues:
-    """An endless, seeded source of conversations."""
+    def __init__(self, chat: Chat) -> None:
+        self.chat = chat
 
-    def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.sources = Sources()
-        everything = read(sorted(DATA.glob("*.txt")))
-        self.openers = next(intent for intent in everything if intent.name == "openers").turns[0]
-        self.systems = {intent.name: intent for intent in everything if intent.name.startswith("system_")}
-        self.intents = [i for i in everything if i.name != "openers" and not i.name.startswith("system_")]
-        self.naming = [intent for intent in self.intents if "is_your_name" in intent.name or intent.name == "your_name"]
-        self.short = [intent for intent in self.intents if all(turn.one_word for turn in intent.turns)]
-
-    def __iter__(self) -> Iterator[list[Message]]:
-        while True:
-            yield self.dialogue()
-
-    def dialogue(self) -> list[Message]:
+    def dialogue(self, rng: random.Random) -> Dialogue:
         """One conversation of one to sixteen exchanges."""
-        setting = self._setting()
-        length = self.rng.choices([1, 2, 3, 4, 5, 8, 14], [20, 22, 20, 16, 12, 8, 2])[0]
-        messages: list[Message] = [("system", setting.instructions)] if setting.instructions else []
-        seen: set[str] = set()
-        waiting: list[list[Message]] = []
-        while length > 0 or waiting:
-            if waiting and (length <= 0 or self.rng.random() < 0.45):
-                messages += waiting.pop(0)
-                continue
-            parts = self._exchange(self._choose(setting, seen), setting, seen)
-            messages += parts[0]
-            waiting = parts[1:] + waiting
-            length -= len(parts[0]) // 2
-        return [*(self._maybe_cut(message) for message in messages[:-1]), messages[-1]]
-
-    def _maybe_cut(self, message: Message) -> Message:
-        role, text = message
-        if role != "assistant" or self.rng.random() > CUT:
-            return message
-        words = text.split()
-        return "cut", " ".join(words[: self.rng.randint(1, len(words))])
-
-    def _choose(self, setting: Setting, seen: set[str]) -> Intent:
-        """Draws an intent; of those about the user's name only one, lest a known name be called unknown."""
-        if setting.me != "Parley" and self.rng.random() < 0.25:  # a persona's name is worth asking for
-            return self.rng.choice(self.naming)
-        intents = self.short if setting.one_word else self.intents
-        while True:
-            intent = self.rng.choices(intents, [intent.weight for intent in intents])[0]
-            if not intent.name.startswith("name_"):
-                return intent
-            if "name_" not in seen:
-                seen.add("name_")
-                return intent
-
-    def _setting(self) -> Setting:
-        """Draws the instructions: none, ours, a helper's, a persona's, or one-word answers."""
-        kind = self.rng.choices(["none", "default", "helper", "persona", "one_word"], [20, 42, 20, 11, 7])[0]
-        me = "Parley"
+        count = rng.choices([1, 2, 3, 4, 5, 8, 14], [24, 24, 20, 14, 10, 6, 2])[0]
+        setting = self.chat.setting(rng)
+        kind = rng.choices(["none", "default", "helper"], [25, 50, 25])[0]
         instructions = None
         if kind == "default":
             instructions = DEFAULT_INSTRUCTIONS
-        elif kind != "none":
-            row = self.sources.draw("people", self.rng)
-            if kind == "persona":
-                me = row["user"]
-            pattern = self.rng.choice(self.systems[f"system_{kind}"].turns[0].asks)
-            instructions = join(pattern.expand(self.rng, {"me": me}))
-        damage = self.rng.choices([0.0, 0.03, 0.06, 0.1], [35, 25, 25, 15])[0]
-        return Setting(me, instructions, kind == "one_word", damage, self.rng.random() < 0.2)
+        elif kind == "helper":
+            pattern = rng.choice(self.chat.systems["system_helper"].turns[0].asks)
+            instructions = join(pattern.expand(rng, {"me": setting.me}))
+        return Dialogue(self.chat.exchanges(rng, count, setting), instructions)
 
-    def _exchange(self, intent: Intent, setting: Setting, seen: set[str]) -> list[list[Message]]:
-        """An intent's turns with one row, cut where other intents may come between."""
-        for _ in range(20):  # a joke or a fact is not told twice in a conversation
-            row = self.sources.draw(intent.rows, self.rng) if intent.rows else {}
-            if row.get("once") not in seen:
+
+class Share(NamedTuple):
+    """A family and how many of a hundred dialogues it makes."""
+
+    family: Family
+    share: float
+
+
+class Dialogues:
+    """An endless, seeded source of conversations that share no five words in a row with the evaluation's questions."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        chat = Chat()
+        self.families = {
+            "talk": Share(Talk(chat), 39),
+            "tools": Share(ToolTalk(chat), 25),
+            "instructions": Share(InstructedTalk(chat), 13),
+            "memory": Share(MemoryTalk(chat), 11),
+            "drills": Share(Drills(chat, DEFAULT_INSTRUCTIONS), 13),
+            "play": Share(Play(chat), 5),
+        }
+
+    def __iter__(self) -> Iterator[Dialogue]:
+        names = list(self.families)
+        shares = [self.families[name].share for name in names]
+        while True:
+            yield self.dialogue(self.rng.choices(names, shares)[0])
+
+    def dialogue(self, family: str) -> Dialogue:
+        """One conversation of a family."""
+        while True:
+            made = self.families[family].family.dialogue(self.rng)
+            if not any(message.role == "user" and offends(message.text) for message in made.messages):
                 break
-        if "once" in row:
-            seen.add(row["once"])
-        slots = {"me": setting.me} | row
-        parts: list[list[Message]] = [[]]
-        for turn in intent.turns:
-            if turn.after_gap:
-                parts.append([])
-            parts[-1] += [("user", self._ask(turn, setting, slots)), ("assistant", self._reply(turn, setting, slots))]
-        return parts
+        made.messages[:-1] = [self._maybe_cut(message) for message in made.messages[:-1]]
+        if made.tools and self.rng.random() < BY_HAND:
+            return described_by_hand(made, self.rng)
+        return made
 
-    def _ask(self, turn: Turn, setting: Setting, slots: dict[str, str]) -> str:
-        pieces = [misheard(piece, slots, self.rng) for piece in self.rng.choice(turn.asks).expand(self.rng, slots)]
-        if self.rng.random() < 0.25:
-            opener = self.rng.choice(self.openers.asks).expand(self.rng, slots)
-            pieces = [*opener, Piece(" "), *pieces]
-        if self.rng.random() < 0.1:
-            closer = self.rng.choice(self.openers.replies).expand(self.rng, slots)
-            pieces = [*pieces, Piece(" "), *closer]
-        return written(pieces, self.rng) if setting.typed else spoken(pieces, self.rng, setting.damage)
-
-    def _reply(self, turn: Turn, setting: Setting, slots: dict[str, str]) -> str:
-        patterns: list[Pattern] = turn.one_word if setting.one_word else turn.replies
-        return sentence_case(join(self.rng.choice(patterns).expand(self.rng, slots)))
+    def _maybe_cut(self, message: Message) -> Message:
+        if message.role != "assistant" or message.calls or self.rng.random() > CUT:
+            return message
+        words = message.text.split()
+        return Message("cut", " ".join(words[: self.rng.randint(1, len(words))]))
 
 
-def misheard(piece: Piece, slots: dict[str, str], rng: random.Random) -> Piece:
-    """A slot's value as a transcriber sometimes writes it, where the row says so (`france` as `friends`)."""
-    near = slots.get("heard")
-    if piece.fixed and near and piece.text == slots.get("country") and rng.random() < 0.12:
-        return Piece(rng.choice(near.split(",")).strip(), fixed=True)
-    return piece
-
-
-def sentence_case(text: str) -> str:
-    """Capitals at the start and behind each full stop, question mark or exclamation mark."""
-    return re.sub(r"(^|[.!?] )([a-z])", lambda found: found[1] + found[2].upper(), text)
+def described_by_hand(dialogue: Dialogue, rng: random.Random) -> Dialogue:
+    """The same conversation with its functions in the instructions, as people write them who know no template."""
+    tools = [listing(tool) if rng.random() < 0.7 else listing(tool)["function"] for tool in dialogue.tools]
+    listed = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
+    manual = rng.choice(MANUALS).replace("TOOLS", listed)
+    instructions = f"{dialogue.instructions}\n\n{manual}" if dialogue.instructions else manual
+    orders = {tool["name"]: list(tool["parameters"].get("properties", {})) for tool in dialogue.tools}
+    messages = [message._replace(text=said(message, orders), calls=()) for message in dialogue.messages]
+    return Dialogue(messages, instructions)

@@ -1,105 +1,140 @@
-"""Asks the exported file questions in wordings that training does not have, and prints figures by category.
+"""Asks the built-in model the evaluation's questions, and prints how many of its answers are right.
 
-Run `python -m scripts.train_builtin_model.evaluate` where llama-cpp-python is installed. The questions are in
-`data/questions.tsv`: a category, a pattern (regular expression) that the last reply must contain (`!pattern`: must
-not contain), instructions if not the usual ones, and what is said, turn by turn with ` / ` in between. `--check N`
-instead looks for questions that N generated dialogues contain word for word.
+Run `python -m scripts.train_builtin_model.evaluate`. The questions are in `evaluation/*.tsv` (their notation:
+evaluation_cases.py and evaluation_checks.py); they share no five words in a row with training (disjoint.py). Each is
+asked at temperature 0 through Parley's own engine: under its own instructions, or, if it has none, under the usual
+ones and under none.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
+import sys
 import time
 from collections import defaultdict
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 
-from .dialogues import DEFAULT_INSTRUCTIONS, Dialogues
-from .sources import DATA, Row, read_table
+from .evaluation_cases import Case, cases
+from .evaluation_report import Speed, as_json, as_markdown, as_text, by_aim, missed
+from .evaluation_run import Answer, Talker, shown
 
 MODEL = Path("pipeline/llm/builtin/parley-mini.gguf")
+TIMED = 60
+"""How many cases are asked one after the other to measure the speed."""
 
 
-class Talker:
-    """The exported model behind llama-cpp-python's chat interface, greedy unless a temperature is given."""
-
-    def __init__(self, model: Path, temperature: float) -> None:
-        from llama_cpp import Llama
-
-        self.llama = Llama(str(model), n_ctx=2048, n_threads=2, verbose=False)
-        self.temperature = temperature
-        self.tokens = 0
-        self.seconds = 0.0
-
-    def talk(self, said: list[str], instructions: str | None) -> list[str]:
-        """What the user says, turn by turn → the replies."""
-        messages = [{"role": "system", "content": instructions}] if instructions else []
-        replies = []
-        for text in said:
-            messages.append({"role": "user", "content": text})
-            begin = time.monotonic()
-            answer = self.llama.create_chat_completion(messages, temperature=self.temperature, max_tokens=300, seed=1)
-            self.seconds += time.monotonic() - begin
-            self.tokens += answer["usage"]["completion_tokens"]
-            replies.append(answer["choices"][0]["message"]["content"])
-            messages.append({"role": "assistant", "content": replies[-1]})
-        return replies
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.train_builtin_model.evaluate", description=__doc__)
+    parser.add_argument("--model", type=Path, default=MODEL, help="the GGUF file (default: %(default)s)")
+    parser.add_argument("--category", metavar="TEXT", help="only files and categories whose name contains this")
+    parser.add_argument("--temperature", type=float, default=0.0, help="above 0: each case several times")
+    parser.add_argument("--times", type=int, default=3, help="how often, above temperature 0 (default: %(default)s)")
+    parser.add_argument("--repeat", action="store_true", help="ask all twice at temperature 0; no reply may differ")
+    parser.add_argument("--bad", action="store_true", help="print the wrong answers")
+    parser.add_argument("--verbose", action="store_true", help="print all answers")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and answers to a file")
+    parser.add_argument("--markdown", action="store_true", help="print the table for the model card")
+    parser.add_argument("--require", action="store_true", help="end with status 1 if an aim is missed")
+    parser.add_argument("--sessions", type=int, default=8, help="conversations at a time (default: %(default)s)")
+    options = parser.parse_args()
+    if options.repeat and options.temperature > 0:
+        parser.error("--repeat is for temperature 0")
+    return options
 
 
-def right(question: Row, reply: str) -> bool:
-    """Whether the reply has what the question asks for."""
-    wanted = question["wanted"]
-    found = re.search(wanted.removeprefix("!"), reply, re.IGNORECASE) is not None
-    return found != wanted.startswith("!")
+def chosen(category: str | None) -> list[Case]:
+    """The cases of a category, or all."""
+    return [case for case in cases() if category is None or category in f"{case.file} {case.aim}: {case.category}"]
 
 
-def evaluate(talker: Talker, questions: list[Row], verbose: bool) -> None:
-    """Asks each question with the default instructions and without any; prints the figures."""
-    score: dict[str, list[bool]] = defaultdict(list)
-    for question in questions:
-        instructions = question["instructions"]
-        for chosen in [instructions] if instructions else [DEFAULT_INSTRUCTIONS, None]:
-            replies = talker.talk(question["said"].split(" / "), chosen)
-            good = right(question, replies[-1])
-            score[question["category"]].append(good)
-            if verbose or not good:
-                mark = "ok " if good else "BAD"
-                print(f"{mark} {question['category']:12} {question['said']} → {' / '.join(replies)}")
-    print()
-    for category, results in score.items():
-        print(f"{category:14} {sum(results):3} of {len(results):3}  {100 * sum(results) / len(results):5.1f} %")
-    everything = [result for results in score.values() for result in results]
-    print(f"{'all':14} {sum(everything):3} of {len(everything):3}  {100 * sum(everything) / len(everything):5.1f} %")
-    print(f"{talker.tokens / talker.seconds:.0f} tokens a second, prompts included")
+def measure(model: Path, asked: Sequence[Case]) -> Speed:
+    """How fast one session is, and how long the model takes to load."""
+    talker = Talker(model, 1)
+    try:
+        step = max(1, len(asked) // TIMED)
+        answers = [talker.answer(case, None, 0.0) for case in asked[::step]]
+    finally:
+        talker.close()
+    return Speed(
+        sum(answer.tokens for answer in answers) / max(sum(answer.seconds for answer in answers), 1e-9),
+        talker.seconds_to_load,
+    )
 
 
-def check(questions: list[Row], count: int) -> None:
-    """Prints the questions whose last words `count` training dialogues contain exactly, when lowered."""
-    trained = {
-        re.sub(r"[^a-z' ]", "", text.lower())
-        for dialogue in islice(Dialogues(1), count)
-        for role, text in dialogue
-        if role == "user"
-    }
-    same = [question["said"] for question in questions if question["said"].split(" / ")[-1] in trained]
-    print("\n".join(same))
-    print(f"{len(same)} of {len(questions)} questions end in words that training has exactly")
+def differing(first: Sequence[Answer], second: Sequence[Answer]) -> list[str]:
+    """The conversations that went otherwise the second time."""
+    return [
+        f"{one.line()}\n    and then: {' / '.join(map(shown, two.replies))}"
+        for one, two in zip(first, second, strict=True)
+        if one.replies != two.replies
+    ]
+
+
+def variety(answers: Sequence[Answer]) -> str:
+    """How many different replies the same conversations had."""
+    found: dict[tuple[Case, str | None], list[str]] = defaultdict(list)
+    for answer in answers:
+        found[answer.case, answer.instructions].append(shown(answer.replies[-1]))
+    times = max(len(replies) for replies in found.values())
+    mean = sum(len(set(replies)) for replies in found.values()) / len(found)
+    steady = sum(len(set(replies)) == 1 for replies in found.values())
+    return (
+        f"each asked {times} times: {mean:.2f} different replies on average; {steady} of {len(found)} always the same"
+    )
+
+
+def run(options: argparse.Namespace, asked: Sequence[Case]) -> int:
+    """Asks, prints, and returns the exit status."""
+    warm = options.temperature > 0
+    begin = time.monotonic()
+    talker = Talker(options.model, options.sessions)
+    try:
+        answers = talker.ask(asked, options.temperature, options.times if warm else 1)
+        again = talker.ask(asked[::-1], 0.0)[::-1] if options.repeat else []
+    finally:
+        talker.close()
+    took = time.monotonic() - begin
+    for answer in answers:
+        if options.verbose or (options.bad and not answer.right):
+            print(answer.line())
+    speed = measure(options.model, asked)
+    print(as_markdown(answers, speed) if options.markdown else as_text(answers, speed))
+    if not options.markdown:
+        print(f"{len(answers)} conversations in {took:.0f} s")
+    if warm:
+        print(f"temperature {options.temperature:g}: {variety(answers)}")
+    if options.json:
+        options.json.write_text(as_json(answers, speed), encoding="utf-8")
+    changed = differing(ordered(answers), ordered(again)) if options.repeat else []
+    if options.repeat:
+        print("\n".join([*changed, f"asked again, {len(changed)} of {len(answers)} conversations differ"]))
+    lacking = missed(answers)
+    if options.require:
+        lacking += [f"{aim}: nothing asked" for aim in lacking_aims(answers)]
+        print("\n".join(lacking) or "every aim is reached")
+    return 1 if changed or (options.require and lacking) else 0
+
+
+def ordered(answers: Sequence[Answer]) -> list[Answer]:
+    """Answers in an order that does not depend on when they were asked."""
+    return sorted(answers, key=lambda answer: (repr(answer.case), answer.instructions or ""))
+
+
+def lacking_aims(answers: Sequence[Answer]) -> list[str]:
+    """The aims that no case belonged to."""
+    there = {figure.name for figure in by_aim(answers)}
+    return [aim for aim in ("in-domain", "tools", "refusals") if aim not in there]
 
 
 def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.train_builtin_model.evaluate", description=__doc__)
-    parser.add_argument("--model", type=Path, default=MODEL)
-    parser.add_argument("--temperature", type=float, default=0.0)
-    parser.add_argument("--verbose", action="store_true", help="print the right answers too")
-    parser.add_argument("--check", type=int, metavar="N", help="compare with N training dialogues instead")
-    options = parser.parse_args()
-    questions = read_table(DATA / "questions.tsv")
-    if options.check:
-        check(questions, options.check)
-    else:
-        evaluate(Talker(options.model, options.temperature), questions, options.verbose)
+    """Runs what the command line asks for."""
+    options = arguments()
+    asked = chosen(options.category)
+    if not asked:
+        sys.exit(f"no case has {options.category!r} in the name of its file or category")
+    sys.exit(run(options, asked))
 
 
 if __name__ == "__main__":

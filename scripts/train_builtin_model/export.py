@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
@@ -10,8 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from .model import Shape
-from .tokenizer import CHAT_TEMPLATE, END, PAD, SPECIAL
+from .model import Shape, to_neighbours
 
 NAMES = {
     "embedding": "token_embd",
@@ -28,14 +29,33 @@ NAMES = {
 }
 
 
-def export(path: Path, shape: Shape, weights: dict[str, Tensor], tokenizer: Tokenizer) -> None:
+@dataclass(frozen=True)
+class Card:
+    """What a file says of itself: `kinds` are the tokens that are not ordinary pieces of text."""
+
+    name: str
+    description: str
+    template: str
+    kinds: Mapping[str, gguf.TokenType]
+    end: str
+    pad: str
+
+
+def export(path: Path, shape: Shape, weights: dict[str, Tensor], tokenizer: Tokenizer, card: Card) -> None:
     """Writes `path`: matrices as Q8_0, norms as F32. The old file stays until the new one is complete."""
     partial = path.with_suffix(".partial")
     writer = gguf.GGUFWriter(partial, "llama")
-    _add_header(writer, shape)
-    _add_tokenizer(writer, tokenizer)
+    writer.add_name(card.name)
+    writer.add_description(card.description)
+    writer.add_license("apache-2.0")
+    writer.add_languages(["en"])
+    _add_shape(writer, shape)
+    _add_tokenizer(writer, tokenizer, card)
     for name, weight in weights.items():
-        _add_tensor(writer, gguf_name(name), weight.detach().float().cpu().numpy())
+        rows = weight.detach().float().cpu()
+        if name.endswith(("attention.q.weight", "attention.k.weight")):
+            rows = to_neighbours(rows, shape.heads)
+        _add_tensor(writer, gguf_name(name), rows.numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -51,15 +71,7 @@ def gguf_name(name: str) -> str:
     return f"{NAMES['.'.join(parts)]}.weight"
 
 
-def _add_header(writer: gguf.GGUFWriter, shape: Shape) -> None:
-    writer.add_name("Parley Mini")
-    writer.add_description("The built-in language model of Parley: short spoken English, made from nothing.")
-    writer.add_license("apache-2.0")
-    writer.add_languages(["en"])
-    add_shape(writer, shape)
-
-
-def add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:
+def _add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:
     """Writes what llama.cpp needs to know of the network, whose matrices are Q8_0."""
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.width)
@@ -74,23 +86,22 @@ def add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
+def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer, card: Card) -> None:
     model = json.loads(tokenizer.to_str())["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
-    kinds = [gguf.TokenType.CONTROL if token in SPECIAL else gguf.TokenType.NORMAL for token in tokens]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    writer.add_token_types(kinds)
+    writer.add_token_types([card.kinds.get(token, gguf.TokenType.NORMAL) for token in tokens])
     writer.add_token_merges(merges)
-    writer.add_bos_token_id(tokens.index(PAD))
-    writer.add_eos_token_id(tokens.index(END))
-    writer.add_eot_token_id(tokens.index(END))
-    writer.add_pad_token_id(tokens.index(PAD))
+    writer.add_bos_token_id(tokens.index(card.pad))
+    writer.add_eos_token_id(tokens.index(card.end))
+    writer.add_eot_token_id(tokens.index(card.end))
+    writer.add_pad_token_id(tokens.index(card.pad))
     writer.add_add_bos_token(False)
     writer.add_add_eos_token(False)
-    writer.add_chat_template(CHAT_TEMPLATE)
+    writer.add_chat_template(card.template)
 
 
 def _add_tensor(writer: gguf.GGUFWriter, name: str, values: np.ndarray) -> None:

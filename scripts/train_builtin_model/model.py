@@ -1,7 +1,8 @@
 """A small llama in PyTorch: RMSNorm, rotary positions, SwiGLU, tied embeddings.
 
-The shapes and the order of the rotated pairs are those of llama.cpp's `llama` architecture, so that export
-is a copy: pairs are neighbours (0,1), (2,3) …, as in Meta's code, not halves as in Hugging Face's.
+The shapes are those of llama.cpp's `llama` architecture. Rotated pairs are the halves of a head, as in Hugging Face's
+code, since that is quick here; llama.cpp rotates neighbours, as in Meta's: `to_neighbours` and `to_halves` reorder the
+rows of the matrices between the two.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from torch.nn import functional
 class Shape:
     """The sizes of a model; every dimension is a multiple of 32, as Q8_0 wants."""
 
-    vocabulary: int = 3072
+    vocabulary: int = 6144
     width: int = 256
-    layers: int = 6
+    layers: int = 8
     heads: int = 4
     hidden: int = 704
     context: int = 2048
@@ -41,7 +42,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """[batch, time, width] → the same; `cos` and `sin` are [time, head width / 2]."""
         batch, time, width = x.shape
-        q, k, v = (layer(x).view(batch, time, self.heads, -1).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        together = functional.linear(x, torch.cat((self.q.weight, self.k.weight, self.v.weight)))
+        q, k, v = together.view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.o(mixed.transpose(1, 2).reshape(batch, time, width))
@@ -63,7 +65,8 @@ class Block(nn.Module):
         """[batch, time, width] → the same."""
         x = x + self.attention(self.attention_norm(x), cos, sin)
         y = self.feed_norm(x)
-        return x + self.down(functional.silu(self.gate(y)) * self.up(y))
+        gate, up = functional.linear(y, torch.cat((self.gate.weight, self.up.weight))).chunk(2, dim=-1)
+        return x + self.down(functional.silu(gate) * up)
 
 
 class Llama(nn.Module):
@@ -105,9 +108,21 @@ def rotary_table(shape: Shape) -> tuple[Tensor, Tensor]:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turns each pair of neighbours of the last axis by the angle of its position."""
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2).to(x.dtype)
+    """Turns each pair (i, i + half the width) of the last axis by the angle of its position."""
+    left, right = x.float().chunk(2, dim=-1)
+    return torch.cat((left * cos - right * sin, left * sin + right * cos), dim=-1).to(x.dtype)
+
+
+def to_neighbours(weight: Tensor, heads: int) -> Tensor:
+    """A matrix of queries or keys whose pairs are halves of each head → the one whose pairs are neighbours."""
+    rows, width = weight.shape
+    return weight.view(heads, 2, rows // heads // 2, width).transpose(1, 2).reshape(rows, width)
+
+
+def to_halves(weight: Tensor, heads: int) -> Tensor:
+    """The inverse of `to_neighbours`."""
+    rows, width = weight.shape
+    return weight.view(heads, rows // heads // 2, 2, width).transpose(1, 2).reshape(rows, width)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -9,14 +9,15 @@ import torch
 from tokenizers import Tokenizer
 
 from .export import gguf_name
-from .model import Llama, Shape
+from .model import Llama, Shape, to_halves
 from .tokenizer import rebuild
 
 
 def resume(path: Path) -> tuple[Llama, Tokenizer]:
     """The model and the tokenizer of a file that `export` wrote, the weights as exact as Q8_0 keeps them."""
     reader = gguf.GGUFReader(path)
-    tokenizer = rebuild(_strings(reader, "tokenizer.ggml.tokens"), _strings(reader, "tokenizer.ggml.merges"))
+    merges = [(left, right) for left, right in (pair.split(" ") for pair in _strings(reader, "tokenizer.ggml.merges"))]
+    tokenizer = rebuild(_strings(reader, "tokenizer.ggml.tokens"), merges)
     shape = Shape(
         vocabulary=tokenizer.get_vocab_size(),
         width=_number(reader, "llama.embedding_length"),
@@ -27,7 +28,11 @@ def resume(path: Path) -> tuple[Llama, Tokenizer]:
     )
     model = Llama(shape)
     stored = {tensor.name: gguf.quants.dequantize(tensor.data, tensor.tensor_type) for tensor in reader.tensors}
-    weights = {name: torch.from_numpy(stored[gguf_name(name)].copy()) for name, _ in model.named_parameters()}
+    weights = {}
+    for name, _ in model.named_parameters():
+        weight = torch.from_numpy(stored[gguf_name(name)].copy())
+        turned = name.endswith(("attention.q.weight", "attention.k.weight"))
+        weights[name] = to_halves(weight, shape.heads) if turned else weight
     model.load_state_dict(weights)
     return model, tokenizer
 
