@@ -37,7 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--start", type=Path, metavar="GGUF", help="go on from this file instead of from nothing")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU if there is one")
     parser.add_argument("--threads", type=int, default=2, help="threads of the training (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=6144, help="tokens a step (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=2048, help="tokens a step (default: %(default)s)")
     parser.add_argument("--curve", type=Path, default=CURVE, help="the loss curve (default: %(default)s)")
     parser.add_argument("--show", type=int, metavar="N", help="print N dialogues and stop")
     parser.add_argument("--family", help="with --show: only dialogues of this family")

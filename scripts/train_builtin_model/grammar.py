@@ -25,6 +25,11 @@ from pathlib import Path
 
 TOKEN = re.compile(r"[()\[\]|]|<[a-z_]+>|\{[a-z0-9_:]+\}|[^()\[\]|<{]+")
 
+VOWEL = re.compile(
+    r"(?!eu|ewe|one\b|once|uni(?!n|mp|d)|ukulele|uru|url|us[eu]|ut[eo]|ufo)[aeiou]|hono|hour|honest|heir", re.IGNORECASE
+)
+"""The beginnings that sound like a vowel; `unicorn`, `European` and `one` do not."""
+
 
 class GrammarError(ValueError):
     """A data file does not follow the notation; the message names the file and the line."""
@@ -112,9 +117,15 @@ class Pattern:
 def slot_value(name: str, slots: Mapping[str, str]) -> str:
     """The value of a slot, with its article for `a:name`."""
     if name.startswith("a:"):
-        value = slots[name[2:]]
-        return f"{'an' if value[:1].lower() in 'aeiou' else 'a'} {value}"
+        return with_article(slots[name[2:]])
     return slots[name]
+
+
+def with_article(value: str) -> str:
+    """The value with `a` or `an`, by how it sounds: an hour, a unicorn, an F."""
+    lettered = re.match(r"[A-Z]\b", value) is not None
+    vowel = value[0] in "AEFHILMNORSX" if lettered else VOWEL.match(value) is not None
+    return f"{'an' if vowel else 'a'} {value}"
 
 
 def join(pieces: list[Piece]) -> str:

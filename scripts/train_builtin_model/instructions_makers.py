@@ -7,7 +7,7 @@ import random
 import re
 
 from .chat import Chat
-from .grammar import Intent, join
+from .grammar import Intent, join, with_article
 from .instructions_book import FOLDER, Book, Exchange
 from .instructions_facts import Facts
 from .instructions_rules import Asking, Rule, sentence, with_prefix, with_suffix
@@ -370,7 +370,7 @@ class Makers:
 
 def article(noun: str) -> str:
     """A noun with its article."""
-    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+    return with_article(noun)
 
 
 def about(topic: str) -> re.Pattern[str]:

@@ -30,10 +30,10 @@ class Plan:
     tokens: float = math.inf
     compiled: bool = False
     device: str = "cpu"
-    matrix_rate: float = 4e-3
-    other_rate: float = 4e-3
+    matrix_rate: float = 2e-3
+    other_rate: float = 2e-3
     warm_up: float = 0.02
-    cool_down: float = 0.6
+    cool_down: float = 0.9
     export_minutes: float = 5.0
     report_steps: int = 20
 
@@ -65,7 +65,7 @@ def optimisers(model: Llama, plan: Plan) -> list[torch.optim.Optimizer]:
     others = [value for value in model.parameters() if id(value) not in chosen]
     return [
         torch.optim.Muon(
-            matrices, lr=plan.matrix_rate, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+            matrices, lr=plan.matrix_rate, weight_decay=0.05, momentum=0.95, ns_steps=3, adjust_lr_fn="match_rms_adamw"
         ),
         torch.optim.AdamW(others, lr=plan.other_rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
@@ -94,7 +94,7 @@ def train(model: Llama, source: Iterator[Batch], plan: Plan, curve: Path, export
             step += 1
             tokens += batch.ids.numel()
             recent = loss if step == 1 else 0.95 * recent + 0.05 * loss
-            average.update(model, min(0.99, step / (step + 10)))
+            average.update(model, min(0.995, step / (step + 10)))
             now = time.monotonic()
             minutes = (now - begin) / 60
             progress = max(minutes / plan.minutes, tokens / plan.tokens)
