@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 MAX_JSON = 16 * 1024 * 1024
 """Most bytes of a JSON body."""
 
+STREAM = "stream"
+"""Where a request keeps the stream that answers it, if one does."""
+
 _WRITE_S = 60.0
 """How long a client may take no more of a stream before it is let go."""
 
@@ -60,6 +63,7 @@ class Stream:
 
     def __init__(self, request: web.Request, content_type: str) -> None:
         self._request = request
+        request[STREAM] = self
         self.response = web.StreamResponse(headers={"Content-Type": content_type, "Cache-Control": "no-cache"})
 
     @property

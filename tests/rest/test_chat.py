@@ -5,12 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import aiohttp
+import httpx
 import openai
 import pytest
 
 from pipeline.errors import PromptTooLongError, StageError
 from pipeline.stages import LanguageModelCapabilities
 from pipeline.types import Generated, Message, NamedTool, Tool, ToolCall, ToolCallDelta
+from server.rest import chat
 from tests.fakes import FakeModel, Gate
 from tests.rest.conftest import Api, Serve
 from tests.threads import until
@@ -319,6 +321,22 @@ async def test_a_model_that_fails_while_it_speaks_is_an_error_in_the_stream(serv
         stream = await api.client.chat.completions.create(model="mini", messages=[USER], stream=True)
         with pytest.raises(openai.APIError, match=r"It broke\."):
             _ = [chunk async for chunk in stream]
+
+
+async def test_a_fault_of_parley_s_own_does_not_look_like_the_end(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(chat._Completion, "reason", break_down)
+    async with serve() as api:
+        error = await refusal(api)
+        assert (error.status_code, error.code) == (500, "internal_error")
+        stream = await api.client.chat.completions.create(model="mini", messages=[USER], stream=True)
+        with pytest.raises(httpx.RemoteProtocolError):
+            _ = [chunk async for chunk in stream]
+    assert "a fault" in caplog.text
 
 
 async def test_requests_get_half_of_the_replies_that_a_model_makes_at_a_time(serve: Serve) -> None:
