@@ -61,6 +61,14 @@ async def _streamed(
     request: web.Request, body: ChatBody, completion: "_Completion", outputs: AsyncGenerator[ModelOutput, None]
 ) -> web.StreamResponse:
     stream = Stream(request, "text/event-stream")
+    with stream.whole_or_broken():
+        await _send(stream, body, completion, outputs)
+    return stream.response
+
+
+async def _send(
+    stream: Stream, body: ChatBody, completion: "_Completion", outputs: AsyncGenerator[ModelOutput, None]
+) -> None:
     with_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
     try:
         async for output in outputs:
@@ -81,9 +89,8 @@ async def _streamed(
             raise
         log.error("a chat completion broke off: %s", error.problem)
         await stream.event(of_stage(error).body())
-        return stream.response
-    await stream.write(b"data: [DONE]\n\n")
-    return stream.response
+    else:
+        await stream.write(b"data: [DONE]\n\n")
 
 
 class _Completion:

@@ -1,7 +1,9 @@
 """Bodies in, streams out: what the endpoints have in common on the wire."""
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,9 +18,6 @@ log = logging.getLogger(__name__)
 
 MAX_JSON = 16 * 1024 * 1024
 """Most bytes of a JSON body."""
-
-STREAM = "stream"
-"""Where a request keeps the stream that answers it, if one does."""
 
 _WRITE_S = 60.0
 """How long a client may take no more of a stream before it is let go."""
@@ -63,7 +62,6 @@ class Stream:
 
     def __init__(self, request: web.Request, content_type: str) -> None:
         self._request = request
-        request[STREAM] = self
         self.response = web.StreamResponse(headers={"Content-Type": content_type, "Cache-Control": "no-cache"})
 
     @property
@@ -89,6 +87,19 @@ class Stream:
     async def event(self, value: Any) -> None:
         """Sends a server-sent event with a value as JSON."""
         await self.write(b"data: " + msgspec.json.encode(value) + b"\n\n")
+
+    @contextlib.contextmanager
+    def whole_or_broken(self) -> Iterator[None]:
+        """Breaks the stream off where it fails in a way nobody reckoned with; before it has begun, that is raised."""
+        try:
+            yield
+        except ConnectionError:
+            raise  # there is nobody to answer
+        except Exception:
+            if not self.has_begun:
+                raise
+            log.exception("%s broke off", self._request.path)
+            self.break_off()
 
     def break_off(self) -> None:
         """Lets the client see that what it got is not the whole: a stream that ended well would look like it."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from aiohttp import web
 
@@ -11,7 +11,6 @@ from pipeline.errors import StageError
 from pipeline.line import Line
 from server.rest.chat import complete_chat
 from server.rest.errors import ApiError, of_fault, of_stage
-from server.rest.http import STREAM
 from server.rest.models import list_models, retrieve_model
 from server.rest.service import Service
 from server.rest.speech import create_speech
@@ -56,7 +55,4 @@ async def _answer(handler: _Handler, request: web.Request, service: Service) -> 
         raise  # there is nobody to answer
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
-        if (stream := request.get(STREAM)) is not None and stream.has_begun:
-            stream.break_off()
-            return cast(web.StreamResponse, stream.response)
         return of_fault().response()

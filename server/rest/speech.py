@@ -60,8 +60,12 @@ async def create_speech(request: web.Request, service: Service) -> web.StreamRes
     voice = _voice(asked, line, service)
     clauses = _clauses(asked.input)
     said = [SpeechRequest(clause, voice, asked.speed) for clause in clauses]
-    async with contextlib.aclosing(_speak(line, service.speech_slots(line), said)) as sound:
-        return await _send(request, asked, sound)
+    content_type = "text/event-stream" if asked.stream_format == "sse" else FORMATS[asked.response_format]
+    stream = Stream(request, content_type)
+    with stream.whole_or_broken():
+        async with contextlib.aclosing(_speak(line, service.speech_slots(line), said)) as sound:
+            await _send(stream, asked, sound)
+    return stream.response
 
 
 def _voice(asked: SpeechBody, line: Line, service: Service) -> str:
@@ -93,9 +97,8 @@ def _clauses(text: str) -> list[str]:
     return spoken
 
 
-async def _send(request: web.Request, asked: SpeechBody, sound: AsyncGenerator[Pcm16, None]) -> web.StreamResponse:
+async def _send(stream: Stream, asked: SpeechBody, sound: AsyncGenerator[Pcm16, None]) -> None:
     in_events = asked.stream_format == "sse"
-    stream = Stream(request, "text/event-stream" if in_events else FORMATS[asked.response_format])
     worker, file, samples = SerialWorker("encoding"), None, 0
 
     async def send(data: bytes) -> None:
@@ -120,12 +123,11 @@ async def _send(request: web.Request, asked: SpeechBody, sound: AsyncGenerator[P
             await stream.event(of_stage(error).body())
         else:
             stream.break_off()
-        return stream.response
+        return
     finally:
         worker.abandon()
     if in_events:
         await stream.event({"type": "speech.audio.done", "usage": _usage(asked.input, samples)})
-    return stream.response
 
 
 def _usage(text: str, samples: int) -> dict[str, int]:

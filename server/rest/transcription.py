@@ -129,6 +129,12 @@ async def _streamed(
     request: web.Request, service: Service, line: Line, asked: TranscriptionForm, file: BinaryIO
 ) -> web.StreamResponse:
     stream = Stream(request, "text/event-stream")
+    with stream.whole_or_broken():
+        await _send(stream, service, line, asked, file)
+    return stream.response
+
+
+async def _send(stream: Stream, service: Service, line: Line, asked: TranscriptionForm, file: BinaryIO) -> None:
     parts: list[Heard] = []
     text = ""
     try:
@@ -147,11 +153,10 @@ async def _streamed(
         failure = of_stage(error) if isinstance(error, StageError) else error
         log.error("a transcription broke off: %s", failure.message)
         await stream.event(failure.body())
-        return stream.response
+        return
     transcript = joined([part.transcript for part in parts], asked.language)
     done = {"type": "transcript.text.done", "text": text, "usage": _usage(transcript, parts[-1].end)}
     await stream.event(done | _logprobs(transcript, asked))
-    return stream.response
 
 
 def _logprobs(transcript: Transcript, asked: TranscriptionForm) -> dict[str, Any]:
