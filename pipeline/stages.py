@@ -128,7 +128,8 @@ class TranscriberCapabilities:
     `streaming` means that a reply may be started on a hypothesis: `hypothesis` costs no more than `finish`.
     `partial_s` is after how many seconds of new sound another hypothesis is worth its cost, so that words can be
     shown while they are spoken; None: never. `log_probabilities` and `word_times` say what transcripts may carry;
-    `prompt`, whether `open` takes one.
+    `prompt`, whether `open` takes one. `concurrency` is how many utterances are worked on at the same time, over all
+    streams; None: as many as it is asked for.
     """
 
     languages: frozenset[str]
@@ -137,6 +138,7 @@ class TranscriberCapabilities:
     log_probabilities: bool = False
     word_times: bool = False
     prompt: bool = False
+    concurrency: int | None = None
 
 
 class TranscriptionStream(Protocol):
@@ -187,12 +189,18 @@ class Transcriber(Engine, Protocol):
 # --- language model -------------------------------------------------------------------------------------------
 
 
+RequestSetting: TypeAlias = Literal["stop", "top_p", "seed", "presence_penalty", "frequency_penalty"]
+"""Fields of `GenerationRequest` that not every engine knows."""
+
+
 @dataclass(frozen=True, slots=True)
 class LanguageModelCapabilities:
     """`context` is the most tokens that prompt and reply may have together; None: whoever runs the model knows.
 
     `tools`: it can be given tools. `forced_calls`: `required` and named tool choices are certain to be met.
-    `vision`: it can be given images. `reasoning`: it can think before it replies.
+    `vision`: it can be given images. `reasoning`: it can think before it replies. `heeds` are the further settings of a
+    request that have their effect. `concurrency` is how many replies are made at the same time, over all streams; None:
+    as many as it is asked for.
     """
 
     context: int | None
@@ -200,6 +208,8 @@ class LanguageModelCapabilities:
     forced_calls: bool = False
     vision: bool = False
     reasoning: bool = False
+    heeds: frozenset[RequestSetting] = frozenset()
+    concurrency: int | None = None
 
 
 class LanguageModelStream(Protocol):

@@ -36,7 +36,7 @@ from pipeline.types import (
     TurnRequest,
     TurnText,
 )
-from pipeline.workers import CancelToken, iterate
+from pipeline.workers import CancelToken, Slots, iterate
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,20 @@ def _generate(
         tool_choice=request.tool_choice,
         parallel_tool_calls=request.parallel_tool_calls,
     )
-    outputs = iterate("llm", partial(model.generate, generation, cancel), cancel, timeout=line.timeouts.llm)
+    return generate(line, model, generation, cancel)
+
+
+def generate(
+    line: Line, model: LanguageModelStream, request: GenerationRequest, cancel: CancelToken, slots: Slots | None = None
+) -> AsyncGenerator[ModelOutput, None]:
+    """Makes a reply and yields its parts one after the other (reply_parts.py), on the event loop.
+
+    Close the generator to cancel. The reply begins when one of `slots` is free.
+
+    Raises:
+        StageError: the model failed.
+    """
+    outputs = iterate("llm", partial(model.generate, request, cancel), cancel, timeout=line.timeouts.llm, slots=slots)
     return _in_parts(outputs, ReplyParts(frozenset(tool.name for tool in request.prompt.tools)))
 
 

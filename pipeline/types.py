@@ -146,6 +146,11 @@ class GenerationRequest:
     `max_tokens` of None means as many as the engine's own limit allows; None for `temperature` and `thinking`
     (reasoning before the reply, by models that can) means what the engine is set to. `tool_choice` says how the
     prompt's tools are to be used; with `parallel_tool_calls` false there is one call at most.
+
+    The rest is only asked of engines whose capabilities say that they heed it; None is what the engine is set to.
+    `stop` are texts at which the reply ends, besides the engine's own; they are not part of it. `top_p` draws from the
+    likeliest tokens that together reach this probability; `seed` makes the same draws for the same prompt; the
+    penalties are taken off the logit of a token that has come (presence: once, frequency: each time).
     """
 
     prompt: Prompt
@@ -154,6 +159,11 @@ class GenerationRequest:
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
     thinking: bool | None = None
+    stop: tuple[str, ...] = ()
+    top_p: float | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

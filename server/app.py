@@ -11,6 +11,7 @@ from pipeline.config import Config, UnknownModelError
 from pipeline.line import Line
 from server import websocket, wire
 from server.profile import profile_of
+from server.rest import routes as rest
 from server.session import Session
 from server.voice import VoiceHub
 
@@ -32,6 +33,7 @@ class Server:
         app = web.Application()
         app.router.add_get("/", self._index)
         app.router.add_get("/v1/realtime", self._realtime)
+        rest.add_routes(app.router, self._config, self._lines, _foreign_origin)
         app.on_shutdown.append(self._shutdown)
         return app
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, TypeVar, get_args
 
 from msgspec import Meta
 
@@ -26,9 +26,11 @@ from pipeline.llm.llama_sampling import Sampling
 from pipeline.llm.llama_scheduler import Scheduler
 from pipeline.llm.markup import MARKERS, REASONING, WITHIN_CALLS
 from pipeline.llm.prompt import EncodedPrompt, PromptEncoder
-from pipeline.stages import EngineOptions, LanguageModelCapabilities
+from pipeline.stages import EngineOptions, LanguageModelCapabilities, RequestSetting
 from pipeline.types import GenerationRequest, Message, ModelOutput, Prompt
 from pipeline.workers import CancelToken
+
+T = TypeVar("T")
 
 CacheType: TypeAlias = Literal["f32", "f16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 """How keys or values are kept (llama_native.CACHE_TYPES)."""
@@ -173,7 +175,12 @@ class LlamaCpp:
             raise
         self._calls = CallPlanner(self._model.vocabulary, self._template)
         self.capabilities = LanguageModelCapabilities(
-            context=self._context, tools=True, forced_calls=True, reasoning=self._can_think()
+            context=self._context,
+            tools=True,
+            forced_calls=True,
+            reasoning=self._can_think(),
+            heeds=frozenset(get_args(RequestSetting)),
+            concurrency=options.sequences,
         )
         # Guards the vocabulary, which sessions use on their own threads: it is gone once the engine is closed.
         self._encoding = threading.Lock()
@@ -300,23 +307,24 @@ class LlamaCpp:
             )
         limit = min(limit, self._context - len(prompt.tokens))
         return (
-            Job(owner, prompt.tokens, limit, self._sampling(request.temperature, calls.forced), grammar),
+            Job(owner, prompt.tokens, limit, self._sampling(request, calls.forced), grammar),
             prompt,
             calls,
         )
 
-    def _sampling(self, temperature: float | None, forced: bool) -> Sampling:
+    def _sampling(self, request: GenerationRequest, forced: bool) -> Sampling:
         options = self._options
+        seed = _given(request.seed, options.seed)
         return Sampling(
-            temperature=options.temperature if temperature is None else temperature,
+            temperature=_given(request.temperature, options.temperature),
             top_k=options.top_k,
-            top_p=options.top_p,
+            top_p=_given(request.top_p, options.top_p),
             min_p=options.min_p,
-            seed=secrets.randbits(32) if options.seed is None else options.seed,
+            seed=secrets.randbits(32) if seed is None else seed % 2**32,
             repeat_penalty=1.0 if forced else options.repeat_penalty,
             repeat_last_n=options.repeat_last_n,
-            presence_penalty=0.0 if forced else options.presence_penalty,
-            frequency_penalty=0.0 if forced else options.frequency_penalty,
+            presence_penalty=0.0 if forced else _given(request.presence_penalty, options.presence_penalty),
+            frequency_penalty=0.0 if forced else _given(request.frequency_penalty, options.frequency_penalty),
         )
 
 
@@ -338,13 +346,17 @@ class LlamaCppStream:
             return
         try:
             self._engine._scheduler.submit(job)
-            yield from read_reply(job, prompt.end, calls, self._engine._options.stop)
+            yield from read_reply(job, prompt.end, calls, (*self._engine._options.stop, *request.stop))
         finally:
             job.stop()
 
     def close(self) -> None:
         """Stops the stream's replies and frees its sequences."""
         self._engine._scheduler.release(self)
+
+
+def _given(asked: T | None, otherwise: T) -> T:
+    return otherwise if asked is None else asked
 
 
 def _cache(options: LlamaCpp.Options) -> Cache:

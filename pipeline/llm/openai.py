@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta
 
@@ -16,7 +16,7 @@ from pipeline.http.failures import HttpError
 from pipeline.http.options import OPENAI_HOST, EndpointOptions, check_extra
 from pipeline.http.replies import DONE, events
 from pipeline.llm.openai_reply import ReplyReader
-from pipeline.stages import LanguageModelCapabilities
+from pipeline.stages import LanguageModelCapabilities, RequestSetting
 from pipeline.types import GenerationRequest, Message, ModelOutput, NamedTool, Tool, ToolChoice
 from pipeline.workers import CancelToken
 
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 _LAST_WORD_S = 1.0
 """How long a reply that has said why it ended may take to say what it cost, and that it is over."""
+
+_ASKED = ("top_p", "seed", "presence_penalty", "frequency_penalty")
+"""Settings of a request, which go before those of the pipeline."""
 
 _FIXED = ("model", "messages", "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls", "n")
 _OWN_OPTIONS = {name: name for name in ("temperature", "top_p", "stop", "seed")}
@@ -121,6 +124,7 @@ class OpenAIModel(ServiceEngine):
             tools=options.tools,
             forced_calls=options.tools,
             reasoning=options.tell_thinking != "nothing",
+            heeds=frozenset(get_args(RequestSetting)),
         )
         own = self.client.endpoint.base.host == OPENAI_HOST
         self._max_tokens_field = options.max_tokens_field
@@ -183,7 +187,7 @@ class OpenAIModel(ServiceEngine):
         body["stream"] = True
         temperature = options.temperature if request.temperature is None else request.temperature
         settings: dict[str, Any] = {"temperature": temperature, "top_p": options.top_p, "seed": options.seed}
-        settings["stop"] = options.stop or None
+        settings["stop"] = (*options.stop, *request.stop) or None
         settings[self._max_tokens_field] = request.max_tokens or options.max_tokens
         body |= {name: value for name, value in settings.items() if value is not None}
         if request.prompt.tools and options.tools:
@@ -192,7 +196,8 @@ class OpenAIModel(ServiceEngine):
                 body["tool_choice"] = _tool_choice(request.tool_choice)
             if not request.parallel_tool_calls:
                 body["parallel_tool_calls"] = False
-        return {**body, **options.extra, **self._thinking(request.thinking)}
+        asked = {name: value for name in _ASKED if (value := getattr(request, name)) is not None}
+        return {**body, **options.extra, **asked, **self._thinking(request.thinking)}
 
     def _thinking(self, asked: bool | None) -> Mapping[str, Any]:
         thinking = self._options.thinking if asked is None else asked

@@ -167,6 +167,7 @@ class FasterWhisper:
             log_probabilities=options.beam_size == 1,
             word_times=True,
             prompt=True,
+            concurrency=options.workers,
         )
 
     def open(self, language: str | None = None, prompt: str | None = None, word_times: bool = False) -> WhisperStream:

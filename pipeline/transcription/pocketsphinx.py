@@ -353,7 +353,7 @@ class PocketSphinx:
             EngineError: a file is missing or the model cannot be loaded.
         """
         self.capabilities = TranscriberCapabilities(
-            languages=frozenset({options.language}), streaming=True, partial_s=0.3
+            languages=frozenset({options.language}), streaming=True, partial_s=0.3, concurrency=options.decoders
         )
         config: dict[str, object] = {
             "samprate": LISTENING_RATE,

@@ -98,7 +98,8 @@ def _bind(host: str, port: int) -> socket.socket:
 async def _serve(listener: socket.socket, host: str, config: Config, lines: Mapping[str, Line]) -> int:
     stopped = _stop_signal()
     server = Server(config, lines)
-    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=SHUTDOWN_S)
+    # Whoever goes needs no answer: the handler of a request whose client is gone is cancelled.
+    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()

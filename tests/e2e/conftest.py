@@ -54,7 +54,8 @@ def serving(config: Path, models: Sequence[str], folder: Path, **environment: st
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with serving(HERE / "models.yaml", ["echo", "slow"], folder, PYTHONPATH=str(HERE / "engines")) as server:
+    path = os.pathsep.join(filter(None, (str(HERE / "engines"), os.environ.get("PYTHONPATH"))))
+    with serving(HERE / "models.yaml", ["echo", "slow"], folder, PYTHONPATH=path) as server:
         yield server
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,20 @@ def test_each_way_to_narrow_the_choice_does(load: Callable[..., LlamaCpp]) -> No
     assert text(generate(load(**wide).open(), asked)) != likeliest
     for narrow in ({"top_k": 1}, {"top_p": 0.001}, {"min_p": 1}):
         assert text(generate(load(**wide | narrow).open(), asked)) == likeliest, narrow
+
+
+def test_a_request_may_set_what_the_options_set(load: Callable[..., LlamaCpp]) -> None:
+    asked = request("Hello there?", max_tokens=40)
+    wide = load(temperature=1, top_k=0, min_p=0, top_p=1)
+    likeliest = text(generate(load().open(), asked))
+    assert text(generate(wide.open(), replace(asked, top_p=0.001))) == likeliest
+    first, second = (text(generate(wide.open(), replace(asked, seed=7))) for _ in range(2))
+    assert first == second != text(generate(wide.open(), replace(asked, seed=8)))
+    free = tokens_of(load(), asked)
+    for penalty in ({"presence_penalty": 2.0}, {"frequency_penalty": 2.0}):
+        assert tokens_of(load(), replace(asked, **penalty)) == tokens_of(load(**penalty), asked) != free  # type: ignore[arg-type]
+    stop = likeliest[5:8]
+    assert text(generate(load().open(), replace(asked, stop=(stop,)))) == likeliest[: likeliest.index(stop)]
 
 
 # --- memory and attention -------------------------------------------------------------------------------------

@@ -164,6 +164,11 @@ async def test_options_reach_the_endpoint_and_a_request_overrides_them(endpoint:
     assert {name: asked[name] for name in wanted} == wanted
     asked = await request_for(endpoint, options=options, temperature=0.0, max_tokens=9)
     assert (asked["temperature"], asked["max_tokens"]) == (0.0, 9)
+    settings = {"top_p": 0.5, "seed": 8, "presence_penalty": 1.0, "frequency_penalty": -1.0}
+    options["extra"] = {"presence_penalty": 0.1}
+    asked = await request_for(endpoint, options=options, stop=("STOP",), **settings)
+    assert {name: asked[name] for name in settings} == settings
+    assert asked["stop"] == ["END", "STOP"]
 
 
 async def test_the_limit_has_the_name_that_the_endpoint_knows(endpoint: Endpoint) -> None:
