@@ -28,6 +28,7 @@ def profile_of(line: Line, config: Config) -> Profile:
         tools=line.llm.capabilities.tools,
         forced_calls=line.llm.capabilities.forced_calls,
         endpointing_reads=line.endpointing.reads,
+        temperature=getattr(line.config.llm.options, "temperature", None),
         speculation=line.config.speculation and line.transcription.capabilities.streaming,
     )
 
