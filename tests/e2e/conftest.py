@@ -51,10 +51,15 @@ def serving(config: Path, models: Sequence[str], folder: Path, **environment: st
             process.wait()
 
 
+def python_path() -> str:
+    """Returns where a server finds the engines of these tests, and this tree before an installed one."""
+    return os.pathsep.join([str(HERE / "engines"), str(HERE.parent.parent)])
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with serving(HERE / "models.yaml", ["echo", "slow"], folder, PYTHONPATH=str(HERE / "engines")) as server:
+    with serving(HERE / "models.yaml", ["echo", "slow"], folder, PYTHONPATH=python_path()) as server:
         yield server
 
 
