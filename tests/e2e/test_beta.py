@@ -28,6 +28,13 @@ class BetaClient(Client):
 
     check = staticmethod(check_beta)
 
+    async def send(self, **event: Any) -> None:
+        await self.send_frame(json.dumps(event))
+
+    async def send_frame(self, frame: str | bytes) -> None:
+        """The package's beta connection has no way to send what is wrong, so its WebSocket is asked."""
+        await self.connection._connection.send(frame)
+
     async def configure(self, **session: Any) -> None:
         count = len(self.wire.of_type("session.updated")) + 1
         await self.send(type="session.update", session=session)
@@ -95,6 +102,8 @@ async def test_a_spoken_question_is_answered_in_sound(server: Server) -> None:
         assert "parley" in client.answers()[0].lower()
         assert np.abs(np.frombuffer(client.answer_bytes(), "<i2")).max() > 1_000
         assert client.kinds[:2] == ["session.created", "conversation.created"]
+        created = client.wire.events[0]["session"]
+        assert created["temperature"] == 0.0, "what models.yaml says"
 
 
 @pytest.mark.parametrize(("name", "law"), [("g711_ulaw", MU_LAW), ("g711_alaw", A_LAW)])
@@ -192,7 +201,7 @@ async def test_bad_events_are_answered_with_an_error_and_the_session_goes_on(ser
             error = (await client.wait_for("error", count))["error"]
             assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", code, param)
             assert error["event_id"] == f"e{count}"
-        await client.connection.send_raw(b"\x00\x01")
+        await client.send_frame(b"\x00\x01")
         await client.wait_for("error", len(BAD) + 1)
         await client.write("hi")
         await client.send(type="response.create")
