@@ -78,6 +78,7 @@ def _generate(
     generation = GenerationRequest(
         prompt=request.prompt,
         max_tokens=request.max_tokens,
+        temperature=request.temperature,
         tool_choice=request.tool_choice,
         parallel_tool_calls=request.parallel_tool_calls,
     )

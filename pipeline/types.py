@@ -235,6 +235,7 @@ class TurnRequest:
     voice: str | None = None
     speed: float = 1.0
     max_tokens: int | None = None
+    temperature: float | None = None
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
 

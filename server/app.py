@@ -65,11 +65,9 @@ class Server:
         offered = [part.strip() for part in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
         try:
             line = self._lines[self._config.resolve(asked, self._lines)]
-            dialect = wire.choose(request.headers, offered)
         except UnknownModelError as error:
             return _error(404, "model_not_found", str(error), "model")
-        except wire.UnknownDialect as error:
-            return _error(400, "unsupported_dialect", str(error), None)
+        dialect = wire.choose(request.headers, offered)
         connection = websocket.new_websocket()
         await connection.prepare(request)
         session = Session(line, self._hubs[id(line.vad)], profile_of(line, self._config), dialect, asked or line.name)

@@ -28,8 +28,15 @@ def profile_of(line: Line, config: Config) -> Profile:
         tools=line.llm.capabilities.tools,
         forced_calls=line.llm.capabilities.forced_calls,
         endpointing_reads=line.endpointing.reads,
+        temperature=_temperature(line.config.llm.options),
         speculation=line.config.speculation and line.transcription.capabilities.streaming,
     )
+
+
+def _temperature(options: object) -> float | None:
+    """Returns what the language model is set to draw with, where its engine has such an option under the usual name."""
+    temperature = getattr(options, "temperature", None)
+    return float(temperature) if isinstance(temperature, int | float) else None
 
 
 def check_voices(lines: Mapping[str, Line], config: Config) -> None:

@@ -37,7 +37,7 @@ from server.realtime.inbox import (
 )
 from server.realtime.machine import Machine
 from server.realtime.schema import ErrorBody
-from server.realtime.server_events import Error
+from server.realtime.server_events import Error, ServerEvent
 from server.realtime.session_config import Profile
 from server.store import AudioStore
 from server.voice import VoiceHub
@@ -127,7 +127,7 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = False
         self._dispatch: dict[type, Callable[[Any], None]] = {
-            do.Send: lambda send: self.outbound.put(self._dialect.encode(send.event)),
+            do.Send: lambda send: self._send(send.event),
             do.StoreAudio: self._store_audio,
             do.ResetVoice: lambda reset: self._voice.reset(reset.epoch),
             do.ForgetAudio: lambda forget: self._store.forget(forget.before),
@@ -185,7 +185,11 @@ class Session:
                 raise
             except Exception:
                 log.exception("%s could not be carried out; the session goes on", type(command).__name__)
-                self.outbound.put(self._dialect.encode(_internal_error(None)))
+                self._send(_internal_error(None))
+
+    def _send(self, event: ServerEvent) -> None:
+        if (frame := self._dialect.encode(event)) is not None:
+            self.outbound.put(frame)
 
     async def _end(self, reading: asyncio.Task[None]) -> None:
         if not self._ended:

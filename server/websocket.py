@@ -9,6 +9,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from server.outbound import Outbound, SlowClient
 from server.session import Session
+from server.wire import SUBPROTOCOLS
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +21,9 @@ HEARTBEAT_S = 20.0
 
 
 def new_websocket() -> web.WebSocketResponse:
-    """Returns the response that accepts a client; `realtime` is echoed only to those who offer it."""
+    """Returns the response that accepts a client; a subprotocol is echoed only to those who offer it."""
     # Sound does not get smaller by deflating: it would only cost time.
-    return web.WebSocketResponse(protocols=("realtime",), compress=False, max_msg_size=MAX_FRAME, heartbeat=HEARTBEAT_S)
+    return web.WebSocketResponse(protocols=SUBPROTOCOLS, compress=False, max_msg_size=MAX_FRAME, heartbeat=HEARTBEAT_S)
 
 
 async def serve(websocket: web.WebSocketResponse, session: Session) -> None:

@@ -1,6 +1,7 @@
 """Watches one session's wire and checks the invariants of the design on every server event.
 
-Used on simulated sessions (tests/machine) and on real ones (tests/e2e): the events are plain dicts in GA shape.
+Used on simulated sessions (tests/machine) and on real ones (tests/e2e): the events are plain dicts, in GA's shape or in
+beta's, which differ in names.
 """
 
 import json
@@ -116,15 +117,22 @@ class WireChecker:
         self._part(event).deltas.append(event["delta"])
 
     _on_response_output_text_delta = _on_response_output_audio_transcript_delta
+    _on_response_audio_transcript_delta = _on_response_output_audio_transcript_delta
+    _on_response_text_delta = _on_response_output_audio_transcript_delta
 
     def _on_response_output_audio_delta(self, event: Event) -> None:
         self._part(event).audio_chunks += 1
+
+    _on_response_audio_delta = _on_response_output_audio_delta
 
     def _on_response_output_audio_transcript_done(self, event: Event) -> None:
         assert "".join(self._part(event).deltas) == event["transcript"], "deltas add up to the done text (3)"
 
     def _on_response_output_text_done(self, event: Event) -> None:
         assert "".join(self._part(event).deltas) == event["text"], "deltas add up to the done text (3)"
+
+    _on_response_audio_transcript_done = _on_response_output_audio_transcript_done
+    _on_response_text_done = _on_response_output_text_done
 
     def _on_response_function_call_arguments_delta(self, event: Event) -> None:
         response = self.responses[event["response_id"]]
@@ -146,6 +154,8 @@ class WireChecker:
     def _on_conversation_item_added(self, event: Event) -> None:
         self._insert(event["item"]["id"], event["previous_item_id"])
         self._added[event["item"]["id"]] = False
+
+    _on_conversation_item_created = _on_conversation_item_added
 
     def _on_conversation_item_done(self, event: Event) -> None:
         assert self._added[event["item"]["id"]] is False, "an item is done once, after it was added"

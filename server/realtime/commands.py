@@ -19,7 +19,9 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class StoreAudio:
-    """Keeps appended sound; with `listen_epoch` its frames also go to the voice activity detector."""
+    """Keeps appended sound, PCM16 at 24 kHz whatever the client sends; with `listen_epoch` its frames also go to the
+    voice activity detector.
+    """
 
     audio: bytes
     listen_epoch: int | None

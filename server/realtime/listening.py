@@ -141,6 +141,17 @@ class Listening:
         Raises:
             Refusal: the buffer is full.
         """
+        self.check_room(ticks)
+        self.tally.appended += ticks
+        self._outbox.put(StoreAudio(audio, self._epoch if self._detection else None))
+        if self._detection is None and ticks:
+            self.utterance = self.utterance or self._begin(self._floor)
+            self._feed(self.tally.appended)
+
+    def check_room(self, ticks: int) -> None:
+        """Raises:
+        Refusal: the buffer is too full for so much more.
+        """
         most = MAX_BUFFER_MS if self._detection is None else 2 * MAX_BUFFER_MS
         if ticks_to_ms(self.buffered + ticks) > most:
             raise Refusal(
@@ -148,11 +159,6 @@ class Listening:
                 f"The input audio buffer holds at most {MAX_BUFFER_MS // 60_000} minutes. Commit or clear it.",
                 "audio",
             )
-        self.tally.appended += ticks
-        self._outbox.put(StoreAudio(audio, self._epoch if self._detection else None))
-        if self._detection is None and ticks:
-            self.utterance = self.utterance or self._begin(self._floor)
-            self._feed(self.tally.appended)
 
     def judge(self, verdict: VoiceVerdict) -> None:
         """Moves on by one frame of the voice activity detector."""

@@ -40,6 +40,8 @@ from server.realtime.responding import Responding
 from server.realtime.schema import ErrorBody, ResponseParams, SemanticVad, Session, StatusError
 from server.realtime.server_events import (
     Committed,
+    ConversationCreated,
+    ConversationInfo,
     Error,
     ItemAdded,
     ItemDeleted,
@@ -61,10 +63,8 @@ from server.realtime.session_config import (
     tool_choice_of,
     updated_session,
 )
+from server.realtime.sound_formats import decoder_of
 from server.realtime.usage import transcription_usage
-
-BYTES_PER_TICK = 2
-"""Bytes of `audio/pcm` a tick: 16 bits at 24 kHz."""
 
 
 class Machine:
@@ -79,6 +79,7 @@ class Machine:
         self._conversation = Conversation()
         self._responding = Responding(self._outbox, self._conversation)
         self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
+        self._decoder = decoder_of(self._session.audio.input.format)
         self._spoken: dict[int, tuple[Utterance, MessageItem]] = {}
         """What was said and is still being put into words, by turn."""
         self._answer_next = False
@@ -117,6 +118,7 @@ class Machine:
     def start(self) -> list[Command]:
         """Greets the client."""
         self._outbox.send(SessionCreated(session=self._session))
+        self._outbox.send(ConversationCreated(conversation=ConversationInfo(id=self._responding.conversation_id)))
         self._set_transcription()
         return self._outbox.drain()
 
@@ -274,6 +276,8 @@ class Machine:
         )
         if new.audio.input.turn_detection != old.audio.input.turn_detection:
             self.listening.set_detection(new.audio.input.turn_detection)
+        if new.audio.input.format != old.audio.input.format:
+            self._decoder = decoder_of(new.audio.input.format)
         if new.audio.input.transcription != old.audio.input.transcription:
             self._set_transcription()
         self._outbox.send(SessionUpdated(session=new))
@@ -285,13 +289,9 @@ class Machine:
         self._outbox.put(SetTranscription(language or None, prompt or None, shows=transcription is not None))
 
     def _append(self, event: client.InputAudioBufferAppend) -> None:
-        if len(event.audio) % BYTES_PER_TICK:
-            raise Refusal(
-                "invalid_value",
-                f"`audio` holds {len(event.audio)} bytes: not a whole number of 16-bit samples.",
-                "audio",
-            )
-        self.listening.append(event.audio, len(event.audio) // BYTES_PER_TICK)
+        ticks = self._decoder.ticks(event.audio)
+        self.listening.check_room(ticks)
+        self.listening.append(self._decoder.decode(event.audio), ticks)
 
     def _clear_output(self, _: client.OutputAudioBufferClear) -> None:
         raise Refusal(
@@ -343,10 +343,13 @@ class Machine:
         """Returns the configuration in force now, with what `response.create` asks for on top."""
         params = params or ResponseParams()
         session = self._session
-        voice = session.audio.output.voice
-        if params.audio is not UNSET and params.audio.output is not UNSET and params.audio.output.voice is not UNSET:
-            voice = params.audio.output.voice
+        voice, audio_format = session.audio.output.voice, session.audio.output.format
+        output = UNSET if params.audio is UNSET else params.audio.output
+        if output is not UNSET and output.voice is not UNSET:
+            voice = output.voice
             check_voice(voice, self._profile, "response.audio.output.voice")
+        if output is not UNSET and output.format is not UNSET:
+            audio_format = output.format
         tools = session.tools if params.tools is UNSET else params.tools
         choice = session.tool_choice if params.tool_choice is UNSET else params.tool_choice
         if params.tools is not UNSET or params.tool_choice is not UNSET:
@@ -358,8 +361,10 @@ class Machine:
             modality=modalities[0],
             voice=voice,
             engine_voice=self._profile.voices[voice],
+            format=audio_format,
             speed=session.audio.output.speed,
             max_output_tokens=limit,
+            temperature=session.temperature if params.temperature is UNSET else params.temperature,
             tools=tuple(Tool(tool.name, tool.description, tool.parameters) for tool in tools),
             tool_choice=tool_choice_of(choice),
             parallel_tool_calls=params.parallel_tool_calls is not False,

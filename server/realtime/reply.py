@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Literal, TypedDict
 
-from pipeline.audio import pcm16_to_bytes
+import msgspec
+
 from pipeline.types import Generated, Pcm16, RunId, Tool, ToolChoice
 from server.realtime.conversation import CallItem, Conversation, MessageItem, SpokenReply
 from server.realtime.outbox import Outbox
-from server.realtime.schema import ContentPart, Item, ResponseObject, StatusDetails, StatusError
+from server.realtime.schema import AudioFormat, ContentPart, Item, ResponseObject, StatusDetails, StatusError
 from server.realtime.server_events import (
     ContentPartAdded,
     ContentPartDone,
@@ -28,6 +29,7 @@ from server.realtime.server_events import (
     ResponseCreated,
     ResponseDone,
 )
+from server.realtime.sound_formats import SoundEncoder, encoder_of
 from server.realtime.usage import response_usage
 
 Status = Literal["completed", "cancelled", "failed", "incomplete"]
@@ -47,8 +49,10 @@ class ReplyConfig:
     modality: Literal["audio", "text"]
     voice: str
     engine_voice: str
+    format: AudioFormat
     speed: float
     max_output_tokens: int | Literal["inf"]
+    temperature: float | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
@@ -116,7 +120,9 @@ class Reply:
     """What it has made, in order; the last one is open while its status is `in_progress`."""
     heard_ticks: int = 0
     _sound: int = 0
-    """Samples at 24 kHz that were sent, whatever the client has cut since."""
+    """Length of the sound that was sent, samples at 24 kHz, whatever the client has cut since."""
+    _encoder: SoundEncoder | None = None
+    """What makes the sound of the open message what the client asked for."""
     _text: list[str] = field(default_factory=list)
     """The words of the open message."""
     _calls: int = 0
@@ -144,9 +150,15 @@ class Reply:
         """Sends sound, int16 `[n]` at 24 kHz, of the clause named last."""
         item = self._open_message()
         assert item.spoken is not None
-        item.spoken.add_sound(len(samples), self.outbox.now)
-        self._sound += len(samples)
-        self.outbox.send(OutputAudioDelta(delta=pcm16_to_bytes(samples), **self._place(item)))
+        assert self._encoder is not None
+        self._send_sound(item, self._encoder.encode(samples))
+
+    def _send_sound(self, item: MessageItem, audio: bytes) -> None:
+        if audio and item.spoken is not None and self._encoder is not None:
+            ticks = self._encoder.ticks(audio)
+            item.spoken.add_sound(ticks, self.outbox.now)
+            self._sound += ticks
+            self.outbox.send(OutputAudioDelta(delta=audio, **self._place(item)))
 
     def add_call(self, index: int, name: str, arguments: str) -> None:
         """Sends a piece of the call with this number; see `TurnCall`."""
@@ -161,7 +173,8 @@ class Reply:
 
     def end(self, outcome: Outcome) -> None:
         """Closes whatever is open, then the response."""
-        self._close_item("completed" if outcome.status == "completed" else "incomplete")
+        status: Literal["completed", "incomplete"] = "completed" if outcome.status == "completed" else "incomplete"
+        self._close_item(status, was_finished=outcome.generated is not None)
         self.phase = ReplyPhase.ENDED
         self.outbox.send(ResponseDone(response=self._object(outcome.status, outcome)))
 
@@ -176,6 +189,7 @@ class Reply:
         if self.items and isinstance(last := self.items[-1], MessageItem):
             return last
         spoken = SpokenReply() if self.config.modality == "audio" else None
+        self._encoder = encoder_of(self.config.format) if spoken else None
         item = MessageItem(
             id=self.outbox.new_id("item"),
             role="assistant",
@@ -198,7 +212,7 @@ class Reply:
         return item
 
     def _open(self, item: MessageItem | CallItem) -> None:
-        self._close_item("completed")
+        self._close_item("completed", was_finished=True)
         self.phase = ReplyPhase.PLAYING
         self.items.append(item)
         self._text = []
@@ -207,13 +221,16 @@ class Reply:
             previous = self.conversation.append(item)
             self.outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
 
-    def _close_item(self, status: Literal["completed", "incomplete"]) -> None:
+    def _close_item(self, status: Literal["completed", "incomplete"], was_finished: bool) -> None:
+        """`was_finished`: all of its sound has come, so that the end of it is to be heard as well."""
         if not self.items:
             return
         item = self.items[-1]
         if isinstance(item, CallItem):
             self._close_call(item, status)
         else:
+            if was_finished and self._encoder is not None:
+                self._send_sound(item, self._encoder.flush())
             self._close_part(item)
             item.status = status
             if item.spoken is not None:
@@ -256,7 +273,8 @@ class Reply:
             conversation_id=self.conversation_id,
             output_modalities=[self.config.modality],
             max_output_tokens=self.config.max_output_tokens,
-            audio={"output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": self.config.voice}},
+            audio={"output": {"format": msgspec.to_builtins(self.config.format), "voice": self.config.voice}},
             usage=usage,
             metadata=self.config.metadata,
+            temperature=self.config.temperature,
         )

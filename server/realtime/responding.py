@@ -50,7 +50,7 @@ class Responding:
     def __init__(self, outbox: Outbox, conversation: Conversation) -> None:
         self._outbox = outbox
         self._conversation = conversation
-        self._conversation_id = outbox.new_id("conv")
+        self.conversation_id = outbox.new_id("conv")
         self._replies: dict[str, Reply] = {}
         self._held: Held | None = None
         self.audio_was_sent = False
@@ -82,7 +82,7 @@ class Responding:
             id=self._outbox.new_id("resp"),
             config=config,
             conversation=self._conversation if in_conversation else None,
-            conversation_id=self._conversation_id if in_conversation else None,
+            conversation_id=self.conversation_id if in_conversation else None,
             needs_words=needs_words,
             awaiting=self._conversation.pending(),
         )
@@ -228,6 +228,7 @@ def _request(run: RunId, config: ReplyConfig, prompt: Prompt) -> TurnRequest:
         voice=config.engine_voice,
         speed=config.speed,
         max_tokens=config.max_tokens,
+        temperature=config.temperature,
         tool_choice=config.tool_choice,
         parallel_tool_calls=config.parallel_tool_calls,
     )

@@ -19,6 +19,17 @@ class PcmFormat(msgspec.Struct, tag_field="type", tag="audio/pcm", forbid_unknow
     rate: Literal[24000] = 24000
 
 
+class PcmuFormat(msgspec.Struct, tag_field="type", tag="audio/pcmu", forbid_unknown_fields=True):
+    """G.711 mu-law at 8 kHz, base64 in events."""
+
+
+class PcmaFormat(msgspec.Struct, tag_field="type", tag="audio/pcma", forbid_unknown_fields=True):
+    """G.711 A-law at 8 kHz, base64 in events."""
+
+
+AudioFormat: TypeAlias = PcmFormat | PcmuFormat | PcmaFormat
+
+
 class ServerVad(msgspec.Struct, tag_field="type", tag="server_vad", forbid_unknown_fields=True, kw_only=True):
     """Turn detection by voice activity and silence. Defaults are OpenAI's."""
 
@@ -63,14 +74,14 @@ class Transcription(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
 
 
 class AudioInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    format: PcmFormat = msgspec.field(default_factory=PcmFormat)
+    format: AudioFormat = msgspec.field(default_factory=PcmFormat)
     transcription: Transcription | None = None
     noise_reduction: None = None
     turn_detection: TurnDetection | None = msgspec.field(default_factory=ServerVad)
 
 
 class AudioOutput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    format: PcmFormat = msgspec.field(default_factory=PcmFormat)
+    format: AudioFormat = msgspec.field(default_factory=PcmFormat)
     voice: str
     speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
 
@@ -121,6 +132,10 @@ class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     include: None = None
     prompt: None = None
     tracing: None = None
+    temperature: float | None = None
+    """What the model draws with; None: what its engine is set to, which does not say. Not in OpenAI's GA schema, but in
+    the older one: the wire shows it to those who speak that.
+    """
 
 
 FIXED_SESSION_FIELDS = frozenset({"object", "id", "expires_at"})
@@ -167,7 +182,7 @@ class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ResponseAudioOutput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    format: PcmFormat | UnsetType = UNSET
+    format: AudioFormat | UnsetType = UNSET
     voice: str | UnsetType = UNSET
 
 
@@ -191,6 +206,8 @@ class ResponseParams(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     tools: Tools | UnsetType = UNSET
     tool_choice: ToolChoiceParam | UnsetType = UNSET
     parallel_tool_calls: bool | None = None
+    temperature: float | UnsetType = UNSET
+    """As in `Session`."""
 
 
 class InputTokenDetails(msgspec.Struct, kw_only=True):
@@ -257,6 +274,8 @@ class ResponseObject(msgspec.Struct, kw_only=True):
     audio: dict[str, Any]
     usage: Usage | None
     metadata: dict[str, str] | None
+    temperature: float | None = None
+    """As in `Session`."""
 
 
 class ErrorBody(msgspec.Struct, kw_only=True):

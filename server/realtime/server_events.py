@@ -1,5 +1,7 @@
 """What the server says: one struct per server event, in GA's shape. The machine fills `event_id` in."""
 
+from typing import Literal
+
 import msgspec
 
 from server.realtime.schema import (
@@ -28,6 +30,17 @@ class SessionCreated(ServerEvent, tag="session.created"):
 
 class SessionUpdated(ServerEvent, tag="session.updated"):
     session: Session
+
+
+class ConversationInfo(msgspec.Struct, kw_only=True):
+    id: str
+    object: Literal["realtime.conversation"] = "realtime.conversation"
+
+
+class ConversationCreated(ServerEvent, tag="conversation.created"):
+    """The default conversation is there; told once, after the session's creation, where the dialect has it."""
+
+    conversation: ConversationInfo
 
 
 class SpeechStarted(ServerEvent, tag="input_audio_buffer.speech_started"):

@@ -46,6 +46,8 @@ class Profile:
     """Whether the language model can be given tools, and be made to call one."""
     endpointing_reads: frozenset[Literal["sound", "words"]] = frozenset()
     """What the end-of-turn detector looks at besides the silence; with nothing there is no `semantic_vad`."""
+    temperature: float | None = None
+    """What the language model is set to draw with; None: its engine does not say."""
 
 
 def initial_session(profile: Profile, session_id: str, expires_at: int) -> Session:
@@ -64,6 +66,7 @@ def initial_session(profile: Profile, session_id: str, expires_at: int) -> Sessi
             ),
             output=AudioOutput(voice=profile.voice),
         ),
+        temperature=profile.temperature,
     )
 
 
@@ -224,7 +227,7 @@ def speaks(asked: str, known: str) -> bool:
 _NOT_YET: tuple[tuple[str, str], ...] = (
     (r"tools(\[\d*\.*\])?(\.type)?", "Tools are of type 'function' in this version of Parley"),
     (r"idle_timeout_ms", "An idle timeout is not there yet in this version of Parley"),
-    (r"format\.(type|rate)", "This version of Parley speaks audio/pcm at 24000 Hz only"),
+    (r"format\.(type|rate)", "The formats are audio/pcm at 24000 Hz, audio/pcmu and audio/pcma"),
     (r"noise_reduction", "Noise reduction is not there yet in this version of Parley: it is null"),
     (r"tracing|prompt|include", "This is not there yet in this version of Parley: it is null"),
     (r"truncation", "Truncation is 'auto' in this version of Parley"),

@@ -5,7 +5,7 @@ import base64
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,9 @@ def understood(question: str, transcript: str) -> bool:
 class Client:
     """One session. Every event is checked against the package's types and the invariants as it comes in."""
 
+    check: Callable[[dict[str, Any]], object] = staticmethod(check)
+    """What an event has to stand."""
+
     def __init__(self, connection: AsyncRealtimeConnection) -> None:
         self.connection = connection
         self.wire = WireChecker()
@@ -48,7 +51,7 @@ class Client:
         while True:
             raw = await self.connection.recv_bytes()
             event = json.loads(raw)
-            check(event)
+            self.check(event)
             async with self._arrived:
                 self.wire.see(event)
                 self.times.append(time.perf_counter())

@@ -51,11 +51,15 @@ def serving(config: Path, models: Sequence[str], folder: Path, **environment: st
             process.wait()
 
 
+def python_path() -> str:
+    """Returns where a server finds the engines of these tests, and this tree before an installed one."""
+    return os.pathsep.join([str(HERE / "engines"), str(HERE.parent.parent)])
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    path = os.pathsep.join(filter(None, (str(HERE / "engines"), os.environ.get("PYTHONPATH"))))
-    with serving(HERE / "models.yaml", ["echo", "slow"], folder, PYTHONPATH=path) as server:
+    with serving(HERE / "models.yaml", ["echo", "slow"], folder, PYTHONPATH=python_path()) as server:
         yield server
 
 

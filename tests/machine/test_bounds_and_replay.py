@@ -74,7 +74,7 @@ def replay(world: World) -> list[bytes]:
     for event, now in world.log:
         commands += machine.handle(event, now)
     return [
-        ga.encode(command.event).encode() if isinstance(command, do.Send) else repr(command).encode()
+        str(ga.encode(command.event)).encode() if isinstance(command, do.Send) else repr(command).encode()
         for command in commands
     ]
 

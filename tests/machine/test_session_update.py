@@ -70,6 +70,16 @@ UPDATES: list[tuple[dict[str, Any], tuple[str, ...], Any]] = [
         ("audio", "input", "format"),
         {"type": "audio/pcm", "rate": 24000},
     ),
+    (
+        {"audio": {"input": {"format": {"type": "audio/pcmu"}}}},
+        ("audio", "input", "format"),
+        {"type": "audio/pcmu"},
+    ),
+    (
+        {"audio": {"output": {"format": {"type": "audio/pcma"}}}},
+        ("audio", "output", "format"),
+        {"type": "audio/pcma"},
+    ),
     ({"audio": {"output": {"voice": "one"}}}, ("audio", "output", "voice"), "one"),
     ({"audio": {"output": {"speed": 0.5}}}, ("audio", "output", "speed"), 0.5),
     (
@@ -135,7 +145,12 @@ BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [
     ({"include": ["item.input_audio_transcription.logprobs"]}, "invalid_type", "session.include"),
     ({"audio": None}, "invalid_type", "session.audio"),
     ({"audio": {"volume": 1}}, "unknown_parameter", "session.audio.volume"),
-    ({"audio": {"input": {"format": {"type": "audio/pcmu"}}}}, "invalid_value", "session.audio.input.format.type"),
+    ({"audio": {"input": {"format": {"type": "audio/mp3"}}}}, "invalid_value", "session.audio.input.format.type"),
+    (
+        {"audio": {"input": {"format": {"type": "audio/pcmu", "rate": 8000}}}},
+        "unknown_parameter",
+        "session.audio.input.format.rate",
+    ),
     (
         {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 16000}}}},
         "invalid_value",

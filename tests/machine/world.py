@@ -38,8 +38,8 @@ from server.realtime.inbox import (
 from server.realtime.machine import Machine
 from server.realtime.session_config import Profile
 from server.realtime.usage import ms_to_ticks
-from server.wire import ga
-from tests.wire.sdk import check
+from server.wire import Dialect, beta, ga
+from tests.wire.sdk import check, check_beta
 from tests.wire_checker import WireChecker
 
 FRAME = 768
@@ -67,6 +67,10 @@ READING = dataclasses.replace(PROFILE, endpointing_reads=frozenset({"sound", "wo
 """The like with one that waits for the words."""
 
 
+TOLD = ("response.output_text", "response.output_audio_transcript", "response.text", "response.audio_transcript")
+"""How the names of events begin that tell what the model says, in either dialect."""
+
+
 @dataclass
 class SimulatedRun:
     request: TurnRequest
@@ -84,10 +88,14 @@ class SimulatedUtterance:
 
 
 class World:
-    def __init__(self, profile: Profile = PROFILE) -> None:
+    def __init__(self, profile: Profile = PROFILE, dialect: Dialect = ga) -> None:
+        """`dialect` is what `client` speaks, and what `wire` and the lists of events are in."""
+        self.dialect = dialect
         counter = itertools.count()
         self.machine = Machine(profile, lambda prefix: f"{prefix}_{next(counter)}", 2_000_000_000, profile.model)
         self.wire = WireChecker()
+        self.other_wire = WireChecker()
+        """The same session, as a client of the other dialect would see it."""
         self.now = 0
         self.epoch = 0
         self.appended = 0
@@ -112,7 +120,7 @@ class World:
         return self.wire.events[before:]
 
     def client(self, **event: Any) -> list[dict[str, Any]]:
-        decoded = ga.decode(msgspec.json.encode(event).decode())
+        decoded = self.dialect.decode(msgspec.json.encode(event).decode())
         return self.handle(decoded)
 
     def check_tally(self) -> None:
@@ -240,13 +248,22 @@ class World:
         utterance.fed.append((start, end))
 
     def _send(self, event: Any) -> None:
-        sent = msgspec.json.decode(ga.encode(event))
-        check(sent)
-        self.wire.see(sent)
+        self._see(event, beta if self.dialect is ga else ga, self.other_wire)
+        sent = self._see(event, self.dialect, self.wire)
+        if sent is None:
+            return
         if sent["type"] == "response.created":
             self.instructions_at_creation[sent["response"]["id"]] = self.machine.session.instructions
-        if "delta" in sent and sent["type"].startswith(("response.output_text", "response.output_audio_transcript")):
+        if "delta" in sent and sent["type"].startswith(TOLD):
             self._check_delta(sent["delta"])
+
+    def _see(self, event: Any, dialect: Dialect, wire: WireChecker) -> dict[str, Any] | None:
+        if (frame := dialect.encode(event)) is None:
+            return None
+        sent: dict[str, Any] = msgspec.json.decode(frame)
+        (check if dialect is ga else check_beta)(sent)
+        wire.see(sent)
+        return sent
 
     def _check_delta(self, delta: str) -> None:
         if (named := re.match(r"r(\d+)\.(\d+)c", delta)) is None:

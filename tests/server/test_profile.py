@@ -146,3 +146,20 @@ def test_a_piper_voice_speaks_under_the_names_that_espeak_ng_has_voices_for(tmp_
     check_voices({"person": line}, config)
     names = [*OPENAI_VOICES, "own", "en_US-tones-medium"]
     assert profile_of(line, config).voices == dict.fromkeys(names, "en_US-tones-medium")
+
+
+@pytest.mark.parametrize(
+    ("block", "temperature"),
+    [
+        ("{engine: llama-cpp, model: builtin, temperature: 0.3}", 0.3),
+        ("{engine: llama-cpp, model: builtin, temperature: 0}", 0.0),
+        ('{engine: openai, base_url: "http://127.0.0.1:1/v1", model: m}', None),
+        ("{engine: fake}", None),
+    ],
+)
+def test_the_temperature_is_the_one_that_the_language_model_is_set_to(
+    tmp_path: Path, block: str, temperature: float | None
+) -> None:
+    config = read(tmp_path, CONFIG.replace("llm: {engine: fake}", f"llm: {block}"))
+    (line,) = loaded(config, "robot").values()
+    assert profile_of(line, config).temperature == temperature

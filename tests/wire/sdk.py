@@ -1,11 +1,13 @@
 """Validates events against the types of the `openai` package, more strictly than the package does by itself."""
 
-from typing import Any
+from typing import Any, get_args
 
+from openai.types.beta.realtime.realtime_server_event import RealtimeServerEvent as BetaServerEvent
 from openai.types.realtime.realtime_server_event import RealtimeServerEvent
 from pydantic import BaseModel, TypeAdapter
 
 _adapter: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
+_beta_adapter: TypeAdapter[Any] = TypeAdapter(BetaServerEvent)
 
 # What OpenAI's server sends and clients read, although the package's types lack it.
 _ALLOWED_EXTRA = {
@@ -15,10 +17,27 @@ _ALLOWED_EXTRA = {
     "session.expires_at",
 }
 
+BETA_EVENTS = frozenset(
+    name for kind in get_args(get_args(BetaServerEvent)[0]) for name in get_args(kind.model_fields["type"].annotation)
+)
+"""The types of the events that the package knows in beta."""
+
 
 def check(event: dict[str, Any]) -> BaseModel:
     """Returns the event as the package's type. Raises AssertionError when a field is wrong or not in the schema."""
-    model: BaseModel = _adapter.validate_python(event)
+    return _check(_adapter, event)
+
+
+def check_beta(event: dict[str, Any]) -> BaseModel:
+    """The like for the types of the beta dialect."""
+    if "session" in event:  # the package knows OpenAI's models alone
+        assert isinstance(event["session"]["model"], str)
+        event = {**event, "session": {**event["session"], "model": "gpt-realtime"}}
+    return _check(_beta_adapter, event)
+
+
+def _check(adapter: TypeAdapter[Any], event: dict[str, Any]) -> BaseModel:
+    model: BaseModel = adapter.validate_python(event)
     assert model.type == event["type"], f"{event['type']} was taken for {type(model).__name__}"  # type: ignore[attr-defined]
     extra = set(_extra(model, "")) - _ALLOWED_EXTRA
     assert not extra, f"{event['type']} has fields outside the schema: {sorted(extra)}"

@@ -118,6 +118,7 @@ REFUSED: list[tuple[Any, str, str | None]] = [
         "invalid_value",
         "response.audio.output.format.type",
     ),
+    ({"type": "session.update", "session": {"temperature": 1}}, "unknown_parameter", "session.temperature"),
     ({"type": "response.create", "response": {"max_output_tokens": 0}}, "invalid_value", "response.max_output_tokens"),
 ]
 
@@ -167,7 +168,7 @@ def assert_in_good_form(result: client.ClientEvent | Refused) -> None:
         assert error.type == "invalid_request_error"
         assert error.code
         assert error.message
-        check(json.loads(ga.encode(server.Error(error=error, event_id="event_x"))))
+        check(json.loads(ga.encode(server.Error(error=error, event_id="event_x")) or ""))
     else:
         assert isinstance(result, client.ClientEvent)
 
@@ -317,7 +318,7 @@ def all_server_events() -> set[str]:
 
 def test_every_server_event_is_valid_by_the_packages_types_as_the_machine_makes_it() -> None:
     world = everything_that_is_ever_sent()
-    assert {event["type"] for event in world.wire.events} == all_server_events()
+    assert {event["type"] for event in world.wire.events} == all_server_events() - {"conversation.created"}
     for event in world.wire.events:
         check(event)
 

@@ -1,0 +1,66 @@
+"""The beta dialect, of clients written before GA: other names, a flat session, other types of content."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from server.realtime.client_events import ClientEvent
+from server.realtime.inbox import Refused
+from server.realtime.refusal import Refusal
+from server.realtime.schema import ErrorBody
+from server.realtime.server_events import Error, ServerEvent
+from server.wire import beta_events, beta_requests, ga
+
+_OTHERWISE: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "session.update": ("session", beta_requests.session),
+    "response.create": ("response", beta_requests.response),
+    "conversation.item.create": ("item", beta_requests.item),
+}
+"""The client events that are shaped otherwise than in GA: the field that differs, and what makes it the machine's."""
+
+_encoder = msgspec.json.Encoder()
+
+
+class _InItsWords(ErrorBody):
+    """An error that already names fields as this dialect does."""
+
+
+def decode(frame: str | bytes) -> ClientEvent | Refused:
+    """Returns the client event in a text frame, or why it is none; bytes stand for a binary frame."""
+    if isinstance(frame, bytes):
+        return ga.decode(frame)
+    envelope = ga.envelope_of(frame)
+    if isinstance(envelope, Refused):
+        return envelope
+    if not isinstance(envelope.type, str) or envelope.type not in _OTHERWISE:
+        return ga.decode(frame)
+    event = ga.object_of(frame)  # what is no JSON may lie where the envelope does not look
+    if isinstance(event, Refused):
+        return event
+    field, translate = _OTHERWISE[envelope.type]
+    try:
+        return ga.event_of({**event, field: translate(event[field])} if field in event else event)
+    except Refusal as refusal:
+        event_id = envelope.event_id if isinstance(envelope.event_id, str) else None
+        body = _InItsWords(
+            type="invalid_request_error",
+            message=refusal.message,
+            code=refusal.code,
+            param=refusal.param,
+            event_id=event_id,
+        )
+        return Refused(body)
+
+
+def encode(event: ServerEvent) -> str | None:
+    """Returns the text frame of a server event; None for one that this dialect does not have."""
+    tag = event.__struct_config__.tag
+    assert isinstance(tag, str)
+    if tag not in beta_events.EVENTS:
+        return None
+    name, body_of = beta_events.EVENTS[tag]
+    body = body_of(msgspec.to_builtins(event))
+    if isinstance(event, Error) and not isinstance(event.error, _InItsWords):
+        body["error"] = beta_events.error(body["error"])
+    return _encoder.encode({**body, "type": name}).decode()
