@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http import HttpProcessingError
 
 from server.rest.errors import ApiError, refused
 
@@ -57,8 +58,13 @@ async def read_form(request: web.Request) -> AsyncIterator[Form]:
                     form.fields.setdefault(name, []).append(await _text(part, name))
                     if sum(map(len, form.fields.values())) > _MAX_FIELDS:
                         raise refused("invalid_form", f"The form has more than {_MAX_FIELDS} fields.")
-        except (ValueError, AssertionError, RuntimeError) as error:  # what aiohttp raises for one that is damaged
-            raise refused("invalid_form", f"The form cannot be read: {error or 'it is damaged'}.") from error
+        except (
+            ValueError,
+            AssertionError,
+            RuntimeError,
+            HttpProcessingError,
+        ) as error:  # what aiohttp raises for one that is damaged
+            raise refused("invalid_form", "The form is damaged and cannot be read.") from error
         yield form
 
 
