@@ -160,6 +160,7 @@ async def test_what_is_no_tracing_is_refused_by_name(folder: Path, there: bool, 
 async def test_sound_and_images_and_credentials_are_left_out(folder: Path) -> None:
     sent = await converse(
         folder,
+        {"type": "session.update", "session": {"type": "realtime", "audio": {"input": {"turn_detection": None}}}},
         turn_on(),
         {"type": "input_audio_buffer.append", "audio": "QUJDREVG" * 1000},
         ASK,
