@@ -1,39 +1,59 @@
 """The HTTP application: who may connect, to which pipeline, and the running sessions."""
 
 import asyncio
-import logging
-from collections.abc import Mapping
+import dataclasses
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from pipeline.config import Config, UnknownModelError
 from pipeline.line import Line
-from server import websocket, wire
+from server import client_secrets, logs, websocket, wire
+from server.auth import Keys, NotAdmitted, Opening, credentials_of, subprotocols_of
+from server.client_secrets import Unanswerable
 from server.profile import profile_of
+from server.realtime.refusal import Refusal
+from server.realtime.schema import Session as SessionObject
+from server.realtime.session_config import Profile, initial_session, updated_session
+from server.replies import refusal
 from server.rest import routes as rest
-from server.session import Session
+from server.session import SESSION_S, Session, new_id
+from server.traces import Traces
 from server.voice import VoiceHub
 
-log = logging.getLogger(__name__)
-
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+_OPENING = web.RequestKey("opening", Opening)
+"""What the client's ephemeral key stands for, where it came with one."""
 
 
 class Server:
     """The loaded pipelines and the sessions that run on them."""
 
-    def __init__(self, config: Config, lines: Mapping[str, Line]) -> None:
+    def __init__(
+        self, config: Config, lines: Mapping[str, Line], keys: Keys | None = None, traces: Traces | None = None
+    ) -> None:
+        logs.keep_keys_out()
         self._config = config
         self._lines = lines
+        self._keys = keys or Keys()
+        self._traces = traces
         self._hubs = {id(line.vad): VoiceHub(line.vad, line.timeouts.vad) for line in lines.values()}
         self._sessions: set[asyncio.Task[None]] = set()
 
     def app(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(middlewares=[self._guard])
         app.router.add_get("/", self._index)
-        app.router.add_get("/v1/realtime", self._realtime)
-        rest.add_routes(app.router, self._config, self._lines, _foreign_origin)
+        for path in wire.PATHS:
+            app.router.add_get(path, self._realtime)
+        for path in ("/v1/realtime/client_secrets", "/openai/v1/realtime/client_secrets"):
+            app.router.add_post(path, self._client_secrets)
+        for path in ("/v1/realtime/sessions", "/v1/realtime/transcription_sessions"):
+            app.router.add_post(path, self._older_secrets)
+        rest.add_routes(app.router, self._config, self._lines)
         app.on_shutdown.append(self._shutdown)
         return app
 
@@ -42,35 +62,68 @@ class Server:
         for hub in self._hubs.values():
             hub.close()
 
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Stands before every door: who has no key where one is asked for, and which pages may come."""
+        try:
+            admission = self._keys.admit(credentials_of(request.headers), to_a_session=request.path in wire.PATHS)
+        except NotAdmitted as error:
+            return refusal(401, "invalid_api_key", str(error), headers={"WWW-Authenticate": "Bearer"})
+        if not admission.proved and (foreign := _foreign_origin(request)) is not None:
+            return foreign
+        if admission.opening is not None:
+            request[_OPENING] = admission.opening
+        return await handler(request)
+
     async def _index(self, request: web.Request) -> web.Response:
+        scheme = "wss" if request.secure else "ws"
         return web.Response(
-            text=f"Parley speaks the OpenAI Realtime protocol at ws://{request.host}/v1/realtime\n"
+            text=f"Parley speaks the OpenAI Realtime protocol at {scheme}://{request.host}/v1/realtime\n"
             f"Pipelines: {', '.join(self._lines)}\n"
         )
 
     async def _realtime(self, request: web.Request) -> web.StreamResponse:
-        if (refusal := _foreign_origin(request)) is not None:
-            return refusal
         if request.headers.get("Upgrade", "").lower() != "websocket":
-            return _error(
-                426, "upgrade_required", "This is a WebSocket endpoint: connect with ws://, not http://.", None
+            scheme = "wss" if request.secure else "ws"
+            return refusal(
+                426,
+                "upgrade_required",
+                f"This is a WebSocket endpoint: connect with {scheme}://, not {request.scheme}://.",
             )
         for name in ("intent", "call_id"):
             if name in request.query:
                 problem = (
                     f"`?{name}=` asks for what this version of Parley does not have: it serves voice sessions only."
                 )
-                return _error(400, "unsupported_parameter", problem, name)
-        asked = request.query.get("model")
-        offered = [part.strip() for part in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+                return refusal(400, "unsupported_parameter", problem, name)
+        opening = request.get(_OPENING, Opening())
+        asked = request.query.get("model") or request.query.get("deployment")
         try:
-            line = self._lines[self._config.resolve(asked, self._lines)]
+            line = self._line(asked, opening)
+            dialect = wire.choose(request.headers, subprotocols_of(request.headers), request.path)
+            profile = self._profile(line)
+            self._begun(profile, opening, asked or line.name)
         except UnknownModelError as error:
-            return _error(404, "model_not_found", str(error), "model")
-        dialect = wire.choose(request.headers, offered)
+            return refusal(404, "model_not_found", str(error), "model")
+        except Refusal as error:
+            return refusal(400, error.code, error.message, error.param)
         connection = websocket.new_websocket()
         await connection.prepare(request)
-        session = Session(line, self._hubs[id(line.vad)], profile_of(line, self._config), dialect, asked or line.name)
+        session = Session(
+            line,
+            self._hubs[id(line.vad)],
+            profile,
+            dialect,
+            asked or opening.model or line.name,
+            changes=opening.changes,
+            traces=self._traces,
+        )
+        await self._serve(connection, session)
+        return connection
+
+    async def _serve(self, connection: web.WebSocketResponse, session: Session) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._sessions.add(task)
@@ -78,7 +131,58 @@ class Server:
             await websocket.serve(connection, session)
         finally:
             self._sessions.discard(task)
-        return connection
+
+    async def _client_secrets(self, request: web.Request) -> web.StreamResponse:
+        try:
+            asked, size = await client_secrets.read_request(request)
+            opening = client_secrets.opening_of(asked.session)
+            line = self._line(None, opening)
+            session = self._begun(self._profile(line), opening, opening.model or line.name)
+            return client_secrets.issue(self._keys, asked, size, opening, session)
+        except UnknownModelError as error:
+            return refusal(404, "model_not_found", str(error), "session.model")
+        except Refusal as error:
+            return refusal(400, error.code, error.message, error.param)
+        except Unanswerable as error:
+            return error.answer
+
+    async def _older_secrets(self, request: web.Request) -> web.StreamResponse:
+        problem = (
+            f"{request.path} makes sessions that this version of Parley does not have. "
+            "For a voice session ask for a key at /v1/realtime/client_secrets."
+        )
+        return refusal(400, "unsupported_endpoint", problem)
+
+    def _line(self, asked: str | None, opening: Opening) -> Line:
+        """Returns the pipeline that a client means.
+
+        Raises:
+            UnknownModelError: it is not loaded.
+            Refusal: its key is for sessions with another one.
+        """
+        name = self._config.resolve(asked or opening.model, self._lines)
+        if asked and opening.model and self._config.resolve(opening.model, self._lines) != name:
+            raise Refusal(
+                "model_mismatch",
+                f"This ephemeral key is for sessions with '{opening.model}', not with '{asked}'. Leave `model` out of "
+                "the URL, or ask for a key for the other one.",
+                "model",
+            )
+        return self._lines[name]
+
+    def _profile(self, line: Line) -> Profile:
+        return dataclasses.replace(profile_of(line, self._config), traces=self._traces is not None)
+
+    def _begun(self, profile: Profile, opening: Opening, model: str) -> SessionObject:
+        """Returns what a session would begin with now.
+
+        Raises:
+            Refusal: the pipeline cannot do what is asked for.
+        """
+        session = initial_session(profile, new_id("sess"), int(time.time()) + SESSION_S)
+        if opening.changes is None:
+            return session
+        return updated_session(session, opening.changes, profile, False, model)
 
     async def _shutdown(self, _: web.Application) -> None:
         for task in self._sessions:
@@ -93,9 +197,4 @@ def _foreign_origin(request: web.Request) -> web.Response | None:
         return None
     if urlsplit(origin).hostname in _LOCAL_HOSTS:
         return None
-    return _error(403, "origin_not_allowed", f"Pages of {origin} may not use this server.", None)
-
-
-def _error(status: int, code: str, message: str, param: str | None) -> web.Response:
-    error = {"type": "invalid_request_error", "code": code, "message": message, "param": param}
-    return web.json_response({"error": error}, status=status)
+    return refusal(403, "origin_not_allowed", f"Pages of {origin} may not use this server.")

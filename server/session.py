@@ -9,7 +9,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from pipeline.workers import CancelToken, SerialWorker, wait_out
 from server.hearing import Hearing
 from server.outbound import Outbound, SlowClient
 from server.realtime import commands as do
+from server.realtime.client_events import ClientEvent
 from server.realtime.inbox import (
     Disconnected,
     Event,
@@ -40,6 +41,7 @@ from server.realtime.schema import ErrorBody
 from server.realtime.server_events import Error, ServerEvent
 from server.realtime.session_config import Profile
 from server.store import AudioStore
+from server.traces import Traces
 from server.voice import VoiceHub
 from server.wire import Dialect
 
@@ -112,12 +114,24 @@ class Run:
 class Session:
     """One client's session, from its connection to its end."""
 
-    def __init__(self, line: Line, hub: VoiceHub, profile: Profile, dialect: Dialect, asked_model: str) -> None:
+    def __init__(
+        self,
+        line: Line,
+        hub: VoiceHub,
+        profile: Profile,
+        dialect: Dialect,
+        asked_model: str,
+        *,
+        changes: Mapping[str, Any] | None = None,
+        traces: Traces | None = None,
+    ) -> None:
+        """`changes` are what the session begins with beyond the pipeline's defaults; see `Machine`."""
         self._line = line
         self._dialect = dialect
         self.outbound = Outbound()
         self._inbox = Inbox()
-        self._machine = Machine(profile, _new_id, int(time.time()) + SESSION_S, asked_model)
+        self._machine = Machine(profile, new_id, int(time.time()) + SESSION_S, asked_model, changes=changes)
+        self._trace = traces.open(self._machine.session.id) if traces is not None else None
         self._store = AudioStore()
         self._voice = hub.open(self._heard)
         self._hearing = Hearing(line.transcription, line.timeouts.transcription, self._show_words)
@@ -150,10 +164,14 @@ class Session:
         """
         reading = asyncio.create_task(self._read(frames), name="session reader")
         try:
-            self._carry_out(self._machine.start())
+            begin = self._machine.start()
+            self._note(None)
+            self._carry_out(begin)
             while not self._ended:
                 event = await self._inbox.get()
-                self._carry_out(self._handle(event))
+                commands = self._handle(event)
+                self._note(event)
+                self._carry_out(commands)
                 # The queue hands over what it has without a pause; others want the loop as well.
                 await asyncio.sleep(0)
         finally:
@@ -188,6 +206,8 @@ class Session:
                 self._send(_internal_error(None))
 
     def _send(self, event: ServerEvent) -> None:
+        if self._trace is not None:
+            self._trace.server(event)
         if (frame := self._dialect.encode(event)) is not None:
             self.outbound.put(frame)
 
@@ -205,6 +225,15 @@ class Session:
             await wait_out(tasks)
         finally:
             self._model.close()
+            if self._trace is not None:
+                self._trace.close()
+
+    def _note(self, event: Event | None) -> None:
+        """Has the trace follow the session's configuration, and writes down what the client said."""
+        if self._trace is not None:
+            self._trace.follow(self._machine.session.tracing)
+            if isinstance(event, ClientEvent):
+                self._trace.client(event)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
@@ -300,7 +329,7 @@ class Session:
                 await run.may_go_on(len(event.samples) if isinstance(event, TurnAudio) else 0, self.outbound)
 
 
-def _new_id(prefix: str) -> str:
+def new_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(12)}"
 
 
@@ -311,4 +340,4 @@ def _internal_error(event: Event | None) -> Error:
         message="Parley failed. The session goes on; the server's log has the details.",
         event_id=getattr(event, "event_id", None),
     )
-    return Error(error=body, event_id=_new_id("event"))
+    return Error(error=body, event_id=new_id("event"))

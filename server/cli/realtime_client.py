@@ -8,16 +8,13 @@ from typing import Any, TypeAlias
 
 import aiohttp
 import msgspec
-from yarl import URL
 
 from pipeline.audio import pcm16_to_bytes
-from pipeline.errors import ParleyError
 from pipeline.types import Pcm16
+from server.cli.address import Address
 from server.cli.failure import RunFailedError
 
 Event: TypeAlias = dict[str, Any]
-
-DEFAULT_URL = "ws://127.0.0.1:8765/v1/realtime"
 
 _CONNECT_S = 10.0
 _GREETING_S = 10.0
@@ -26,30 +23,12 @@ _HEARTBEAT_S = 20.0
 """How often the server is asked whether it is still there; it has half of that to answer."""
 
 
-def realtime_url(text: str, model: str | None) -> URL:
-    """Returns the URL to connect to. `http` counts as `ws`, and no path means the usual one.
-
-    Raises:
-        ParleyError: it is no URL of a server.
-    """
-    try:
-        url = URL(text)
-        url = url.with_scheme({"http": "ws", "https": "wss"}.get(url.scheme, url.scheme))
-    except ValueError:
-        url = URL()
-    if url.scheme not in ("ws", "wss") or not url.host:
-        raise ParleyError(f"{text!r} is not the URL of a server. It looks like {DEFAULT_URL}")
-    if url.path in ("", "/"):
-        url = url.with_path("/v1/realtime")
-    return url.update_query(model=model) if model else url
-
-
 class RealtimeClient:
     """One connection. `session` is the effective configuration that the server told last."""
 
-    def __init__(self, websocket: aiohttp.ClientWebSocketResponse, url: URL) -> None:
+    def __init__(self, websocket: aiohttp.ClientWebSocketResponse, address: Address) -> None:
         self._websocket = websocket
-        self._url = url
+        self._address = address
         self.session: Event = {}
 
     async def send(self, kind: str, **fields: object) -> None:
@@ -80,7 +59,7 @@ class RealtimeClient:
         try:
             event = msgspec.json.decode(message.data, type=Event)
         except msgspec.MsgspecError as error:
-            raise RunFailedError(f"The server at {self._url} sent something that is no event: {error}.") from error
+            raise RunFailedError(f"The server at {self._address} sent something that is no event: {error}.") from error
         if event.get("type") in ("session.created", "session.updated"):
             self.session = event.get("session") or {}
         return event
@@ -110,11 +89,12 @@ class RealtimeClient:
                         raise RunFailedError(f"The server refuses: {error_text(event)}")
         except TimeoutError as error:
             raise RunFailedError(
-                f"The server at {self._url} does not answer as a Realtime server does: no {kind} in {_GREETING_S:g} s."
+                f"The server at {self._address} does not answer as a Realtime server does: "
+                f"no {kind} in {_GREETING_S:g} s."
             ) from error
 
     def _gone(self, reason: str | None = None) -> RunFailedError:
-        return RunFailedError(f"The server at {self._url} has gone away{f': {reason}' if reason else ''}.")
+        return RunFailedError(f"The server at {self._address} has gone away{f': {reason}' if reason else ''}.")
 
 
 def error_text(event: Event) -> str:
@@ -139,38 +119,54 @@ def audio_of(event: Event) -> bytes:
 
 
 @asynccontextmanager
-async def connect(url: URL) -> AsyncIterator[RealtimeClient]:
+async def connect(address: Address) -> AsyncIterator[RealtimeClient]:
     """Connects and waits for the greeting; closes the connection at the end.
 
     Raises:
         RunFailedError: there is no server, or it refuses. The message says what to do.
     """
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
-    async with aiohttp.ClientSession(timeout=timeout) as http:
-        websocket = await _open(http, url)
+    async with aiohttp.ClientSession(timeout=timeout, headers=address.headers) as http:
+        websocket = await _open(http, address)
         try:
-            client = RealtimeClient(websocket, url)
+            client = RealtimeClient(websocket, address)
             await client.start()
             yield client
         finally:
             await websocket.close()
 
 
-async def _open(http: aiohttp.ClientSession, url: URL) -> aiohttp.ClientWebSocketResponse:
+async def _open(http: aiohttp.ClientSession, address: Address) -> aiohttp.ClientWebSocketResponse:
     try:
         async with asyncio.timeout(_CONNECT_S):
-            return await http.ws_connect(url, compress=0, max_msg_size=_MAX_FRAME, heartbeat=_HEARTBEAT_S)
+            return await http.ws_connect(
+                address.url, compress=0, max_msg_size=_MAX_FRAME, heartbeat=_HEARTBEAT_S, ssl=address.tls
+            )
     except aiohttp.WSServerHandshakeError as error:
-        why = await _refusal(http, url)
-        raise RunFailedError(f"The server at {url} refuses the connection (HTTP {error.status}){why}") from error
+        why = await _refusal(http, address)
+        raise RunFailedError(f"The server at {address} refuses the connection (HTTP {error.status}){why}") from error
+    except aiohttp.ServerFingerprintMismatch as error:
+        raise RunFailedError(
+            f"The certificate of the server at {address} has another fingerprint: {error.got.hex(':').upper()}. "
+            "If that is what the server printed at its start, use it with --fingerprint."
+        ) from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise RunFailedError(
+            f"The certificate of the server at {address} is not trusted: {error.certificate_error}. "
+            "Trust it by what the server printed at its start, with --fingerprint."
+        ) from error
+    except aiohttp.ClientSSLError as error:
+        raise RunFailedError(f"No server speaks TLS at {address}. Without TLS the URL begins with ws://") from error
+    except aiohttp.ServerDisconnectedError as error:
+        raise RunFailedError(f"The server at {address} hangs up. With TLS the URL begins with wss://") from error
     except (aiohttp.ClientError, TimeoutError) as error:
         raise RunFailedError(
-            f"No server answers at {url}. Start it with `make serve` (or `parley serve`), and leave it running; "
+            f"No server answers at {address}. Start it with `make serve` (or `parley serve`), and leave it running; "
             "a server elsewhere is named with --url."
         ) from error
 
 
-async def _refusal(http: aiohttp.ClientSession, url: URL) -> str:
+async def _refusal(http: aiohttp.ClientSession, address: Address) -> str:
     """Asks again for the reason: a refused handshake leaves its body unread."""
     headers = {
         "Connection": "Upgrade",
@@ -178,13 +174,10 @@ async def _refusal(http: aiohttp.ClientSession, url: URL) -> str:
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
     }
+    url = address.url.with_scheme("https" if address.url.scheme == "wss" else "http")
     try:
-        async with asyncio.timeout(_CONNECT_S), http.get(url.with_scheme(_http(url)), headers=headers) as response:
+        async with asyncio.timeout(_CONNECT_S), http.get(url, headers=headers, ssl=address.tls) as response:
             body = msgspec.json.decode(await response.read())
             return f": {body['error']['message']}"
     except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError, LookupError, TypeError):
         return ". Is it a Realtime server, and is the path right?"
-
-
-def _http(url: URL) -> str:
-    return "https" if url.scheme == "wss" else "http"

@@ -17,8 +17,12 @@ from pipeline.config import Config, find_config, load_config
 from pipeline.errors import ParleyError
 from pipeline.line import Line, load_lines
 from server.app import Server
+from server.auth import Keys
+from server.cli import door_options
+from server.cli.door_options import KEY_VARIABLE, Doors
 from server.cli.load_progress import LoadProgress, ProgressHandler
 from server.profile import check_voices
+from server.traces import Traces
 
 NAME = "serve"
 HELP = "load the models and answer on this machine"
@@ -43,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a pipeline of models.yaml to load besides the default; may be given again",
     )
+    door_options.add_arguments(parser)
+    parser.add_argument(
+        "--traces", type=Path, metavar="DIR", help="write down there what sessions that ask for `tracing` say"
+    )
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
 
 
@@ -57,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     file = args.config or find_config()
     config = load_config(file)
     names = list(dict.fromkeys([config.default, *map(config.resolve, args.model)]))
+    doors = door_options.doors(args)
+    traces = None if args.traces is None else Traces(args.traces)
     _say(f"Loading {', '.join(names)} from {file}")
     with _bind(args.host, args.port) as listener:  # before the loading: a taken port is known at once
         try:
@@ -65,8 +75,10 @@ def run(args: argparse.Namespace) -> int:
             progress.end_line()
         try:
             check_voices(lines, config)
-            return asyncio.run(_serve(listener, args.host, config, lines))
+            return asyncio.run(_serve(listener, args.host, config, lines, doors=doors, traces=traces))
         finally:
+            if traces is not None:
+                traces.close()
             for line in lines.values():
                 line.close()
 
@@ -95,15 +107,24 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _serve(listener: socket.socket, host: str, config: Config, lines: Mapping[str, Line]) -> int:
+async def _serve(
+    listener: socket.socket,
+    host: str,
+    config: Config,
+    lines: Mapping[str, Line],
+    *,
+    doors: Doors,
+    traces: Traces | None,
+) -> int:
     stopped = _stop_signal()
-    server = Server(config, lines)
+    server = Server(config, lines, Keys(doors.key), traces)
     # Whoever goes needs no answer: the handler of a request whose client is gone is cancelled.
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
     await runner.setup()
     try:
-        await web.SockSite(runner, listener).start()
-        _greet(host, listener.getsockname()[1], lines)
+        context = doors.identity.context if doors.identity is not None else None
+        await web.SockSite(runner, listener, ssl_context=context).start()
+        _greet(host, listener.getsockname()[1], lines, doors)
         await stopped.wait()
         _say("Stopping.")
     finally:
@@ -122,20 +143,37 @@ def _stop_signal() -> asyncio.Event:
     return stopped
 
 
-def _greet(host: str, port: int, lines: Mapping[str, Line]) -> None:
+def _greet(host: str, port: int, lines: Mapping[str, Line], doors: Doors) -> None:
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    if host not in ("127.0.0.1", "::1", "localhost"):
-        _say("Careful: whoever reaches this address can use the server; it asks nobody for a key.")
+    if doors.key is None and host not in ("127.0.0.1", "::1", "localhost"):
+        _say(
+            "Careful: whoever reaches this address can use the server; it asks nobody for a key. "
+            "With --api-key it does."
+        )
+    ws, http = ("ws", "http") if doors.identity is None else ("wss", "https")
+    key = '"local"' if doors.key is None else f'os.environ["{KEY_VARIABLE}"]'
     _say(
         f"""
 Parley listens on {address}
 
-  talk to it         parley talk --url ws://{address}/v1/realtime
-  openai (Python)    AsyncOpenAI(base_url="http://{address}/v1", api_key="local")
-  anything else      ws://{address}/v1/realtime?model={next(iter(lines))}
-
+  talk to it         parley talk --url {ws}://{address}/v1/realtime
+  openai (Python)    AsyncOpenAI(base_url="{http}://{address}/v1", api_key={key})
+  anything else      {ws}://{address}/v1/realtime?model={next(iter(lines))}
+{_trust(doors)}
 Ctrl-C stops it."""
     )
+
+
+def _trust(doors: Doors) -> str:
+    """Returns what clients need to know of the certificate."""
+    if doors.identity is None:
+        return ""
+    lines = f"  fingerprint        {doors.identity.fingerprint}\n"
+    if (certificate := doors.identity.certificate) is not None:
+        lines += f"""  to trust it        Python: SSL_CERT_FILE={certificate}
+                     Node:   NODE_EXTRA_CA_CERTS={certificate}
+"""
+    return lines
 
 
 def _say(line: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.errors import ParleyError
-from server.cli.realtime_client import DEFAULT_URL, realtime_url
+from server.cli import address
 from server.cli.view import View
 
 NAME = "talk"
@@ -18,14 +18,15 @@ examples:
   parley talk --headphones                        you can interrupt the reply by speaking
   parley talk --in question.wav --out answer.wav  speaks a file to the server and writes what it answers
 
+  parley talk --url wss://192.168.1.5:8765 --fingerprint 3A:0C:…   a server with TLS elsewhere
+
 A server must be running: `make serve`, or `parley serve`, in another terminal.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
-    parser.add_argument("--url", default=DEFAULT_URL, help="where the server is (default: %(default)s)")
-    parser.add_argument("--model", metavar="NAME", help="the pipeline to talk to (default: the server's own)")
+    address.add_arguments(parser)
     parser.add_argument("--voice", metavar="NAME", help="the voice that answers")
     parser.add_argument("--instructions", metavar="TEXT", help="what the model is told before the conversation")
     files = parser.add_argument_group("with files")
@@ -43,16 +44,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     _check(args)
-    url = realtime_url(args.url, args.model)
+    server = address.address(args)
     view = View(Console(highlight=False))
     if args.question is not None:
         from server.cli.talk_file import talk_file
 
-        return talk_file(url, args.question, args.answer, view, fast=args.fast, changes=session_changes(args))
+        return talk_file(server, args.question, args.answer, view, fast=args.fast, changes=session_changes(args))
     from server.cli.talk_live import talk_live
 
     return talk_live(
-        url, view, headphones=args.headphones, push_to_talk=args.push_to_talk, changes=session_changes(args)
+        server, view, headphones=args.headphones, push_to_talk=args.push_to_talk, changes=session_changes(args)
     )
 
 

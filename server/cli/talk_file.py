@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 import numpy as np
-from yarl import URL
 
 from pipeline.audio import pcm16_from_bytes, slices
 from pipeline.errors import ParleyError
 from pipeline.types import WIRE_RATE, Pcm16
+from server.cli.address import Address
 from server.cli.failure import RunFailedError
 from server.cli.loudness import end_of_speech, level_db
 from server.cli.realtime_client import Event, RealtimeClient, connect, error_text
@@ -50,7 +50,7 @@ _News: TypeAlias = Event | _FileSent | _Broken
 
 
 def talk_file(
-    url: URL, question: Path, answer: Path | None, view: View, *, fast: bool, changes: Mapping[str, object]
+    server: Address, question: Path, answer: Path | None, view: View, *, fast: bool, changes: Mapping[str, object]
 ) -> int:
     """Speaks `question`, waits until all of it is answered, and writes the answers' sound to `answer`.
 
@@ -66,7 +66,7 @@ def talk_file(
     samples = resampled(samples, rate, WIRE_RATE)
     with view:
         view.note(f"{question}: {len(samples) / WIRE_RATE:.1f} s, {rate} Hz")
-        log = asyncio.run(_speak(url, samples, view, fast, changes))
+        log = asyncio.run(_speak(server, samples, view, fast, changes))
         _raise_for(log, question)
         if answer is not None:
             sound = _joined([exchange.reply for exchange in log.exchanges])
@@ -77,12 +77,12 @@ def talk_file(
     return 0
 
 
-async def _speak(url: URL, samples: Pcm16, view: View, fast: bool, changes: Mapping[str, object]) -> TurnLog:
+async def _speak(server: Address, samples: Pcm16, view: View, fast: bool, changes: Mapping[str, object]) -> TurnLog:
     view.status("connecting")
-    async with connect(url) as client:
+    async with connect(server) as client:
         # A file does not listen: it must not interrupt the answer to its first half with its second.
         await prepare(client, changes, interrupt_response=False)
-        view.note(f"{url}: {client.session.get('model', 'connected')}")
+        view.note(f"{server}: {client.session.get('model', 'connected')}")
         return await FileTalk(client, samples, view, fast=fast).run()
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 import numpy as np
-from yarl import URL
 
 from pipeline.audio import StreamResampler, pcm16_from_bytes
 from pipeline.types import WIRE_RATE, Pcm16
+from server.cli.address import Address
 from server.cli.audio_devices import Microphone, Speaker, open_microphone, open_speaker
 from server.cli.enter_key import on_enter
 from server.cli.failure import RunFailedError
@@ -57,7 +57,9 @@ class Broken:
 News: TypeAlias = Event | Block | Enter | Broken
 
 
-def talk_live(url: URL, view: View, *, headphones: bool, push_to_talk: bool, changes: Mapping[str, object]) -> int:
+def talk_live(
+    server: Address, view: View, *, headphones: bool, push_to_talk: bool, changes: Mapping[str, object]
+) -> int:
     """Talks until Ctrl-C, which is how a conversation ends: returns 0.
 
     Raises:
@@ -67,7 +69,7 @@ def talk_live(url: URL, view: View, *, headphones: bool, push_to_talk: bool, cha
     try:
         asyncio.run(
             _talk(
-                url,
+                server,
                 view,
                 microphone=microphone,
                 speaker=speaker,
@@ -85,7 +87,7 @@ def talk_live(url: URL, view: View, *, headphones: bool, push_to_talk: bool, cha
 
 
 async def _talk(
-    url: URL,
+    server: Address,
     view: View,
     *,
     microphone: Microphone,
@@ -94,11 +96,11 @@ async def _talk(
     push_to_talk: bool,
     changes: Mapping[str, object],
 ) -> None:
-    async with connect(url) as client:
+    async with connect(server) as client:
         await prepare(client, changes, turn_detection=not push_to_talk)
         talk = LiveTalk(client, microphone, speaker, view, headphones=headphones, push_to_talk=push_to_talk)
         with view:
-            view.note(f"Connected to {url} ({client.session.get('model', 'unknown model')}). Ctrl-C ends it.")
+            view.note(f"Connected to {server} ({client.session.get('model', 'unknown model')}). Ctrl-C ends it.")
             if push_to_talk:
                 view.note("Press Enter, speak, press Enter again.")
             elif not headphones:

@@ -10,7 +10,7 @@ log of events gives the same commands, byte for byte. The rooms behind it:
     session_config.py  the configuration and its updates
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import UNSET
@@ -34,7 +34,7 @@ from server.realtime.inbox import (
 from server.realtime.items import item_from_client
 from server.realtime.listening import Listening, Phase, Utterance
 from server.realtime.outbox import IdSource, Outbox
-from server.realtime.refusal import Refusal
+from server.realtime.refusal import Refusal, check_size
 from server.realtime.reply import ReplyConfig
 from server.realtime.responding import Responding
 from server.realtime.schema import ErrorBody, ResponseParams, SemanticVad, Session, StatusError
@@ -70,12 +70,30 @@ from server.realtime.usage import transcription_usage
 class Machine:
     """One session. Call `start` once, then `handle` for every event, and carry out the commands in order."""
 
-    def __init__(self, profile: Profile, ids: IdSource, expires_at: int, asked_model: str) -> None:
-        """`asked_model` is what the client called the pipeline; `expires_at` is in seconds since 1970."""
+    def __init__(
+        self,
+        profile: Profile,
+        ids: IdSource,
+        expires_at: int,
+        asked_model: str,
+        *,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Raises Refusal when the session cannot begin with `changes`.
+
+        Args:
+            profile: what the pipeline is and can do.
+            ids: makes ids, given their prefix.
+            expires_at: in seconds since 1970.
+            asked_model: what the client called the pipeline.
+            changes: what the session begins with beyond the pipeline's defaults, as the `session` of an update.
+        """
         self._profile = profile
         self._asked_model = asked_model
         self._outbox = Outbox(ids)
         self._session = initial_session(profile, ids("sess"), expires_at)
+        if changes is not None:
+            self._session = updated_session(self._session, changes, profile, False, asked_model)
         self._conversation = Conversation()
         self._responding = Responding(self._outbox, self._conversation)
         self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
@@ -303,6 +321,7 @@ class Machine:
 
     def _create_item(self, event: client.ConversationItemCreate) -> None:
         item = item_from_client(event.item, self._outbox.new_id)
+        check_size(item.wire(), "item")
         previous = self._conversation.insert(item, event.previous_item_id)
         self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
         self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))

@@ -1,6 +1,15 @@
 """How a client event is refused: raised anywhere below `Machine.handle`, answered with one `error` event."""
 
+import msgspec
+
 from server.realtime.schema import ErrorBody
+
+MAX_OBJECT_BYTES = 1000 * 1024
+"""Most bytes of JSON of a session or an item: they come back in events, and clients read frames of up to 1 MiB."""
+
+_MAX_MESSAGE = 2000
+_MAX_PARAM = 200
+"""Characters of an error: what it quotes of the client's event may be as long as that."""
 
 
 class Refusal(Exception):  # noqa: N818 - the protocol's word: nothing is broken, the client is told no
@@ -22,8 +31,23 @@ class Refusal(Exception):  # noqa: N818 - the protocol's word: nothing is broken
         """Returns the error that the client gets; `event_id` is the one of its event."""
         return ErrorBody(
             type="invalid_request_error",
-            message=self.message,
+            message=_shortened(self.message, _MAX_MESSAGE),
             code=self.code,
-            param=self.param,
+            param=None if self.param is None else _shortened(self.param, _MAX_PARAM),
             event_id=event_id,
         )
+
+
+def check_size(thing: msgspec.Struct, param: str) -> None:
+    """Raises:
+    Refusal: the events that would carry this object would be longer than clients read.
+    """
+    size = len(msgspec.json.encode(thing))
+    if size > MAX_OBJECT_BYTES:
+        raise Refusal(
+            "invalid_value", f"`{param}` takes {size} bytes of JSON; there is room for {MAX_OBJECT_BYTES}.", param
+        )
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -114,6 +114,17 @@ ToolChoiceParam = str | FunctionChoice
 """`auto`, `none`, `required`, or a function: as an object, or by its bare name."""
 
 
+class TracingConfig(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """What a trace is called, for whoever looks for it among others."""
+
+    workflow_name: str | UnsetType | None = UNSET
+    group_id: str | UnsetType | None = UNSET
+    metadata: dict[str, Any] | UnsetType | None = UNSET
+
+
+Tracing: TypeAlias = Literal["auto"] | TracingConfig
+
+
 class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The effective configuration of a session, as `session.created` and `session.updated` show it."""
 
@@ -131,7 +142,7 @@ class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     truncation: Literal["auto"] = "auto"
     include: None = None
     prompt: None = None
-    tracing: None = None
+    tracing: Tracing | None = None
     temperature: float | None = None
     """What the model draws with; None: what its engine is set to, which does not say. Not in OpenAI's GA schema, but in
     the older one: the wire shows it to those who speak that.

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from pipeline.types import NamedTool, ToolChoice
-from server.realtime.refusal import Refusal
+from server.realtime.refusal import Refusal, check_size
 from server.realtime.schema import (
     FIXED_SESSION_FIELDS,
     Audio,
@@ -48,6 +48,8 @@ class Profile:
     """What the end-of-turn detector looks at besides the silence; with nothing there is no `semantic_vad`."""
     temperature: float | None = None
     """What the language model is set to draw with; None: its engine does not say."""
+    traces: bool = False
+    """Whether there is a folder for traces. Without one, `tracing` is null whatever is asked for."""
 
 
 def initial_session(profile: Profile, session_id: str, expires_at: int) -> Session:
@@ -96,7 +98,10 @@ def updated_session(
         new = msgspec.convert(merged, Session, strict=True)
     except msgspec.ValidationError as error:
         raise refusal_of(error, "session") from None
+    if not profile.traces:
+        new.tracing = None  # clients ask for it unasked, and are told what is: there is none
     _check(new, session, profile, voice_is_fixed)
+    check_size(new, "session")
     if isinstance(wanted := tool_choice_of(new.tool_choice), NamedTool):
         new.tool_choice = FunctionChoice(wanted.name)  # the schema of `session.updated` has no bare names
     return new
@@ -229,7 +234,7 @@ _NOT_YET: tuple[tuple[str, str], ...] = (
     (r"idle_timeout_ms", "An idle timeout is not there yet in this version of Parley"),
     (r"format\.(type|rate)", "The formats are audio/pcm at 24000 Hz, audio/pcmu and audio/pcma"),
     (r"noise_reduction", "Noise reduction is not there yet in this version of Parley: it is null"),
-    (r"tracing|prompt|include", "This is not there yet in this version of Parley: it is null"),
+    (r"prompt|include", "This is not there yet in this version of Parley: it is null"),
     (r"truncation", "Truncation is 'auto' in this version of Parley"),
     (r"image_url|detail", "Images are not there yet in this version of Parley"),
     (r"item\.type", "MCP items are not there yet in this version of Parley"),

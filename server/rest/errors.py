@@ -1,4 +1,4 @@
-"""How a request is refused or fails: OpenAI's `{"error": {message, type, param, code}}`, with its status."""
+"""How a request is refused or fails: what is raised on the way to the answer, and which status it has."""
 
 from typing import Any
 
@@ -7,8 +7,7 @@ from aiohttp import web
 from pipeline.errors import PromptTooLongError, StageError, StageTimeoutError
 from pipeline.turn import failure_code
 from server.realtime.refusal import Refusal
-
-INVALID = "invalid_request_error"
+from server.replies import INVALID, error_body
 
 
 class ApiError(Exception):
@@ -33,8 +32,7 @@ class ApiError(Exception):
         self.kind = kind
 
     def body(self) -> dict[str, Any]:
-        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
-        return {"error": error}
+        return error_body(self.code, self.message, self.param, self.kind)
 
     def response(self) -> web.Response:
         return web.json_response(self.body(), status=self.status)

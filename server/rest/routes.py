@@ -18,28 +18,25 @@ from server.rest.transcription import create_transcription
 
 log = logging.getLogger(__name__)
 
-Refuse: TypeAlias = Callable[[web.Request], web.Response | None]
 _Handler: TypeAlias = Callable[[web.Request, Service], Awaitable[web.StreamResponse]]
 _Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def add_routes(router: web.UrlDispatcher, config: Config, lines: Mapping[str, Line], refuse: Refuse) -> None:
-    """Adds the endpoints. `refuse` answers requests that may not use this server, before anything is read of them."""
+def add_routes(router: web.UrlDispatcher, config: Config, lines: Mapping[str, Line]) -> None:
+    """Adds the endpoints. Who may use them is asked by the application's middleware."""
     service = Service(config, lines)
 
-    def guarded(handler: _Handler) -> _Handle:
+    def answered(handler: _Handler) -> _Handle:
         async def handle(request: web.Request) -> web.StreamResponse:
-            if (refusal := refuse(request)) is not None:
-                return refusal
             return await _answer(handler, request, service)
 
         return handle
 
-    router.add_get("/v1/models", guarded(list_models))
-    router.add_get("/v1/models/{id:.+}", guarded(retrieve_model))
-    router.add_post("/v1/audio/transcriptions", guarded(create_transcription))
-    router.add_post("/v1/audio/speech", guarded(create_speech))
-    router.add_post("/v1/chat/completions", guarded(complete_chat))
+    router.add_get("/v1/models", answered(list_models))
+    router.add_get("/v1/models/{id:.+}", answered(retrieve_model))
+    router.add_post("/v1/audio/transcriptions", answered(create_transcription))
+    router.add_post("/v1/audio/speech", answered(create_speech))
+    router.add_post("/v1/chat/completions", answered(complete_chat))
 
 
 async def _answer(handler: _Handler, request: web.Request, service: Service) -> web.StreamResponse:

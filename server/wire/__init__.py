@@ -23,6 +23,14 @@ class Dialect(Protocol):
         """Returns the text frame; None: the dialect does not have this event, and the client is not told."""
 
 
-def choose(headers: Mapping[str, str], subprotocols: Sequence[str]) -> Dialect:
+_BETA_PATH = "/openai/realtime"
+"""Azure's older path, which never had another dialect."""
+
+PATHS = ("/v1/realtime", "/openai/v1/realtime", _BETA_PATH)
+"""Where sessions are: OpenAI's path, Azure's, and Azure's older one. Azure's clients call the model `deployment`."""
+
+
+def choose(headers: Mapping[str, str], subprotocols: Sequence[str], path: str = "/v1/realtime") -> Dialect:
     """Returns the dialect that a client asks for when it connects."""
-    return beta if "realtime=v1" in headers.get("OpenAI-Beta", "") or _BETA in subprotocols else ga
+    marked = "realtime=v1" in headers.get("OpenAI-Beta", "") or _BETA in subprotocols
+    return beta if marked or path == _BETA_PATH else ga

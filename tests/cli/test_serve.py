@@ -42,3 +42,30 @@ def test_a_voice_that_leads_nowhere_stops_the_start(tmp_path: Path, capsys: pyte
     models.write_text(CONFIG)
     assert main(["serve", "--port", "0", "--config", str(models)]) == 2
     assert "voices.alloy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--tls", "--cert", "x", "--key", "y"], "--tls makes a certificate"),
+        (["--cert", "x"], "--cert goes with --key"),
+        (["--key", "x"], "--key goes with --cert"),
+        (["--cert", "nowhere.pem", "--key", "nowhere.pem"], "--cert nowhere.pem cannot be read"),
+        (["--api-key", ""], "is empty"),
+        (["--api-key", "two words"], "characters that no header carries"),
+        (["--api-key-file", "nowhere"], "--api-key-file nowhere cannot be read"),
+        (["--traces", "/dev/null/x"], "--traces"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_loaded(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:  # so that the server would not come up even if it were let
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(["serve", "--port", str(taken.getsockname()[1]), *options]) == 2
+    told = capsys.readouterr()
+    assert said in told.err
+    assert told.err.count("\n") == 1
+    assert "Loading" not in told.out
+    assert "two words" not in told.err

@@ -27,7 +27,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(config: Path, models: Sequence[str], folder: Path, **environment: str) -> Iterator[Server]:
+def serving(config: Path, models: Sequence[str], folder: Path, *options: str, **environment: str) -> Iterator[Server]:
     """Starts `parley serve` on a free port and ends it. `folder` is where its log goes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -37,6 +37,7 @@ def serving(config: Path, models: Sequence[str], folder: Path, **environment: st
     command = [str(parley), "serve", "--port", str(port), "--config", str(config)]
     for model in models:
         command += ["--model", model]
+    command += options
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | environment)
     try:

@@ -140,7 +140,7 @@ BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [
     ({"tool_choice": {"type": "function", "name": "f"}}, "invalid_value", "session.tool_choice"),
     ({"tool_choice": "required"}, "invalid_value", "session.tool_choice"),
     ({"truncation": "disabled"}, "invalid_value", "session.truncation"),
-    ({"tracing": "auto"}, "invalid_type", "session.tracing"),
+    ({"tracing": "on"}, "invalid_value", "session.tracing"),
     ({"prompt": {"id": "p"}}, "invalid_type", "session.prompt"),
     ({"include": ["item.input_audio_transcription.logprobs"]}, "invalid_type", "session.include"),
     ({"audio": None}, "invalid_type", "session.audio"),

@@ -1,0 +1,20 @@
+"""What the libraries below would write into the log, and must not: aiohttp quotes headers that it cannot use, and a key
+may be in them.
+"""
+
+import logging
+
+from aiohttp.http_exceptions import HttpProcessingError
+
+
+def keep_keys_out() -> None:
+    """Has aiohttp say no more of a malformed request than that there was one."""
+    # It warns of subprotocols that it does not know, in full; browsers put their key there.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+    logging.getLogger("aiohttp.server").addFilter(_without_the_request)
+
+
+def _without_the_request(record: logging.LogRecord) -> bool:
+    if record.exc_info and isinstance(record.exc_info[1], HttpProcessingError):
+        record.exc_info = None
+    return True
