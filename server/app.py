@@ -49,10 +49,9 @@ class Server:
         app.router.add_get("/", self._index)
         for path in wire.PATHS:
             app.router.add_get(path, self._realtime)
-        for path in ("/v1/realtime/client_secrets", "/openai/v1/realtime/client_secrets"):
+        for path in wire.SECRETS:
             app.router.add_post(path, self._client_secrets)
-        for path in ("/v1/realtime/sessions", "/v1/realtime/transcription_sessions"):
-            app.router.add_post(path, self._older_secrets)
+        app.router.add_post("/v1/realtime/transcription_sessions", self._transcription_secrets)
         rest.add_routes(app.router, self._config, self._lines)
         app.on_shutdown.append(self._shutdown)
         return app
@@ -133,20 +132,22 @@ class Server:
             self._sessions.discard(task)
 
     async def _client_secrets(self, request: web.Request) -> web.StreamResponse:
+        form = wire.SECRETS[request.path]
         try:
-            asked, size = await client_secrets.read_request(request)
+            asked, size = await client_secrets.read_request(request, form)
             opening = client_secrets.opening_of(asked.session)
             line = self._line(None, opening)
             session = self._begun(self._profile(line), opening, opening.model or line.name)
-            return client_secrets.issue(self._keys, asked, size, opening, session)
+            return client_secrets.issue(self._keys, form, asked, size=size, opening=opening, session=session)
         except UnknownModelError as error:
-            return refusal(404, "model_not_found", str(error), "session.model")
+            told, status = form.refusal(Refusal("model_not_found", str(error), "session.model")), 404
         except Refusal as error:
-            return refusal(400, error.code, error.message, error.param)
+            told, status = form.refusal(error), 400
         except Unanswerable as error:
             return error.answer
+        return refusal(status, told.code, told.message, told.param)
 
-    async def _older_secrets(self, request: web.Request) -> web.StreamResponse:
+    async def _transcription_secrets(self, request: web.Request) -> web.StreamResponse:
         problem = (
             f"{request.path} makes sessions that this version of Parley does not have. "
             "For a voice session ask for a key at /v1/realtime/client_secrets."

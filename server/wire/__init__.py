@@ -7,6 +7,7 @@ from server.realtime.client_events import ClientEvent
 from server.realtime.inbox import Refused
 from server.realtime.server_events import ServerEvent
 from server.wire import beta, ga
+from server.wire.secrets import FLAT, NESTED, SecretForm
 
 _BETA = "openai-beta.realtime-v1"
 
@@ -28,6 +29,13 @@ _BETA_PATH = "/openai/realtime"
 
 PATHS = ("/v1/realtime", "/openai/v1/realtime", _BETA_PATH)
 """Where sessions are: OpenAI's path, Azure's, and Azure's older one. Azure's clients call the model `deployment`."""
+
+SECRETS: Mapping[str, SecretForm] = {
+    "/v1/realtime/client_secrets": NESTED,
+    "/openai/v1/realtime/client_secrets": NESTED,
+    "/v1/realtime/sessions": FLAT,
+}
+"""Where ephemeral keys are, and how one is asked for there."""
 
 
 def choose(headers: Mapping[str, str], subprotocols: Sequence[str], path: str = "/v1/realtime") -> Dialect:

@@ -59,11 +59,16 @@ def encode(event: ServerEvent) -> str | None:
             return None
         case SessionCreated() | SessionUpdated() | ResponseCreated() | ResponseDone():
             body = msgspec.to_builtins(event)
-            for whole in ("session", "response"):
-                body.get(whole, {}).pop("temperature", None)
+            for whole in body.keys() & {"session", "response"}:
+                body[whole] = session(body[whole])
             return _encoder.encode(body).decode()
         case _:
             return _encoder.encode(event).decode()
+
+
+def session(body: dict[str, Any]) -> dict[str, Any]:
+    """Returns what GA shows of a session, or of a response."""
+    return {name: value for name, value in body.items() if name != "temperature"}
 
 
 def event_of(value: dict[str, Any]) -> ClientEvent | Refused:
@@ -84,8 +89,13 @@ def _in_ga(event: ClientEvent) -> ClientEvent | Refused:
             where = "response.temperature"
         case _:
             return event
+    return Refused(no_temperature(where).body(event.event_id))
+
+
+def no_temperature(where: str) -> Refusal:
+    """Returns the refusal of the field `where`."""
     problem = f"Invalid '{where}': this dialect of the protocol has no temperature."
-    return _refused("unknown_parameter", problem, event.event_id, where)
+    return Refusal("unknown_parameter", problem, where)
 
 
 def envelope_of(frame: str) -> Envelope | Refused:

@@ -163,7 +163,17 @@ async def test_without_the_key_a_handshake_is_refused_in_the_shape_of_the_protoc
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/"), ("POST", SECRETS), ("POST", "/v1/realtime/sessions"), ("GET", "/not/there"), ("POST", "/not/there")],
+    [
+        ("GET", "/"),
+        ("POST", SECRETS),
+        ("POST", "/v1/realtime/sessions"),
+        ("GET", "/v1/models"),
+        ("POST", "/v1/audio/transcriptions"),
+        ("POST", "/v1/audio/speech"),
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/not/there"),
+        ("POST", "/not/there"),
+    ],
 )
 async def test_every_other_door_asks_for_the_key_too(guarded: Doors, method: str, path: str) -> None:
     for key in ("nope", await guarded.key() if path == SECRETS else "nope"):  # nor does an ephemeral key make keys
@@ -233,6 +243,7 @@ async def test_a_secret_is_what_the_schema_says(open_: Doors) -> None:
     }
     assert answer["session"]["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 500
     assert answer["session"]["tool_choice"] == "none"
+    assert "temperature" not in answer["session"]
 
 
 async def test_an_empty_body_asks_for_the_defaults(open_: Doors) -> None:
@@ -261,6 +272,7 @@ BAD = [
     ({"session": {"type": "transcription"}}, "invalid_value", "session.type"),
     ({"session": {"type": "realtime", "colour": 1}}, "unknown_parameter", "session.colour"),
     ({"session": {"type": "realtime", "id": "sess_1"}}, "unknown_parameter", "session.id"),
+    ({"session": {"type": "realtime", "temperature": 0.8}}, "unknown_parameter", "session.temperature"),
     ({"session": {"type": "realtime", "model": 5}}, "invalid_type", "session.model"),
     ({"session": {"type": "realtime", "model": "none"}}, "model_not_found", "session.model"),
     ({"session": {"type": "realtime", "tracing": "on"}}, "invalid_value", "session.tracing"),
@@ -291,9 +303,8 @@ async def test_a_body_without_end_is_refused(open_: Doors) -> None:
         assert (answer.status, (await answer.json())["error"]["code"]) == (413, "request_too_large")
 
 
-@pytest.mark.parametrize("path", ["/v1/realtime/sessions", "/v1/realtime/transcription_sessions"])
-async def test_the_older_doors_say_where_keys_are(open_: Doors, path: str) -> None:
-    async with open_.client.post(path, json={}) as answer:
+async def test_keys_for_transcription_sessions_are_refused(open_: Doors) -> None:
+    async with open_.client.post("/v1/realtime/transcription_sessions", json={}) as answer:
         assert answer.status == 400
         assert SECRETS in (await answer.json())["error"]["message"]
 

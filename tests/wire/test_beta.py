@@ -97,6 +97,8 @@ def test_a_client_chooses_when_it_connects() -> None:
     assert choose({"OpenAI-Beta": "realtime=v1"}, []) is beta
     assert choose({"OpenAI-Beta": "assistants=v2, realtime=v1"}, []) is beta
     assert choose({}, ["realtime", "openai-insecure-api-key.k", "openai-beta.realtime-v1"]) is beta
+    assert choose({}, [], "/openai/realtime") is beta
+    assert choose({}, [], "/openai/v1/realtime") is ga
 
 
 # --- what the server says --------------------------------------------------------------------------------------

@@ -1,0 +1,111 @@
+"""Requests for an ephemeral key and the answers to them, which are HTTP: each dialect has bodies of its own."""
+
+import re
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from server.realtime.refusal import Refusal
+from server.realtime.schema import Session
+from server.realtime.session_config import refusal_of
+from server.wire import beta_events, beta_requests, ga
+
+T = TypeVar("T")
+
+_ROOT = re.compile(r"(?<![\w.])session\.(?=\w)")
+
+
+class ExpiresAfter(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """When the key expires: so many seconds after it was made. OpenAI's range and default."""
+
+    anchor: Literal["created_at"] = "created_at"
+    seconds: Annotated[int, Meta(ge=10, le=7200)] = 600
+
+
+class SecretRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is asked for; `session` is what a `session.update` would say, in the machine's words."""
+
+    expires_after: ExpiresAfter = msgspec.field(default_factory=ExpiresAfter)
+    session: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "realtime"})
+
+
+class SecretForm(Protocol):
+    """How a key is asked for and given."""
+
+    def decode(self, body: bytes) -> SecretRequest:
+        """Returns what a body asks for.
+
+        Raises:
+            Refusal: it is not what the schema says. In the client's words.
+        """
+
+    def encode(self, value: str, expires_at: int, session: Session) -> dict[str, Any]:
+        """Returns the answer: the key, when it expires in seconds since 1970, and the whole effective configuration."""
+
+    def refusal(self, refusal: Refusal) -> Refusal:
+        """Returns the machine's refusal of the session in the client's words."""
+
+
+class _Nested:
+    """The session is a field of the request, and of the answer."""
+
+    def decode(self, body: bytes) -> SecretRequest:
+        asked = _decoded(body, SecretRequest)
+        if "temperature" in asked.session:
+            raise ga.no_temperature("session.temperature")
+        return asked
+
+    def encode(self, value: str, expires_at: int, session: Session) -> dict[str, Any]:
+        return {"value": value, "expires_at": expires_at, "session": ga.session(msgspec.to_builtins(session))}
+
+    def refusal(self, refusal: Refusal) -> Refusal:
+        return refusal
+
+
+class _Secret(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    expires_after: ExpiresAfter = msgspec.field(default_factory=ExpiresAfter)
+
+
+class _Beside(msgspec.Struct, kw_only=True):
+    client_secret: _Secret = msgspec.field(default_factory=_Secret)
+
+
+class _Flat:
+    """The request is the session, and so is the answer; the key is a field of it."""
+
+    def decode(self, body: bytes) -> SecretRequest:
+        expires_after = _decoded(body, _Beside).client_secret.expires_after
+        session = _decoded(body, dict[str, Any])
+        session.pop("client_secret", None)
+        try:
+            return SecretRequest(expires_after=expires_after, session=beta_requests.session(session))
+        except Refusal as refusal:
+            raise _without_root(refusal) from None
+
+    def encode(self, value: str, expires_at: int, session: Session) -> dict[str, Any]:
+        secret = {"value": value, "expires_at": expires_at}
+        return {**beta_events.session(msgspec.to_builtins(session)), "client_secret": secret}
+
+    def refusal(self, refusal: Refusal) -> Refusal:
+        told = beta_events.error({"message": refusal.message, "param": refusal.param})
+        return _without_root(Refusal(refusal.code, told["message"], told["param"]))
+
+
+NESTED: SecretForm = _Nested()
+FLAT: SecretForm = _Flat()
+
+
+def _decoded(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        raise refusal_of(error) from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Refusal("invalid_json", f"The body is not valid JSON: {error}.") from None
+
+
+def _without_root(refusal: Refusal) -> Refusal:
+    """The fields of the session are at the top of the body."""
+    param = refusal.param and refusal.param.removeprefix("session.")
+    return Refusal(refusal.code, _ROOT.sub("", refusal.message), param)
