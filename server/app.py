@@ -41,7 +41,8 @@ class Server:
         self._lines = lines
         self._keys = keys or Keys()
         self._traces = traces
-        self._hubs = {id(line.vad): VoiceHub(line.vad, line.timeouts.vad) for line in lines.values()}
+        detectors = {id(line.vad): line for line in lines.values()}  # each once: a hub is a thread
+        self._hubs = {key: VoiceHub(line.vad, line.timeouts.vad) for key, line in detectors.items()}
         self._sessions: set[asyncio.Task[None]] = set()
 
     def app(self) -> web.Application:

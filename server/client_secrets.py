@@ -1,5 +1,5 @@
-"""Ephemeral keys by HTTP: one for a client that must not have the server's own, such as a
-browser, and the session that it begins with.
+"""Ephemeral keys by HTTP: one for a client that must not have the server's own, such as a browser, and the session
+that it begins with. How it is asked for and given is the dialect's: `wire/secrets.py`.
 """
 
 from typing import Any

@@ -206,10 +206,11 @@ class Session:
                 self._send(_internal_error(None))
 
     def _send(self, event: ServerEvent) -> None:
+        if (frame := self._dialect.encode(event)) is None:
+            return
         if self._trace is not None:
             self._trace.server(event)
-        if (frame := self._dialect.encode(event)) is not None:
-            self.outbound.put(frame)
+        self.outbound.put(frame)
 
     async def _end(self, reading: asyncio.Task[None]) -> None:
         if not self._ended:

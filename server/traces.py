@@ -7,9 +7,10 @@ For sessions that ask for it (`tracing`), where `parley serve --traces DIR` give
     {"at_ms": 3.4, "server": {…}}         an event of the server's, when it was made
     {"at_ms": 90000.0, "ended": "…"}      why nothing more follows
 
-with milliseconds since the session began. `tracing` comes again when the session changes it. Sound and images are left
-out but for their size, and so are the credentials of tools; keys are in no event. Files are written by one thread, line
-by line, and a line is there as a whole or not at all.
+with milliseconds since the session began. Events are in the machine's words, whichever the client's are. `tracing`
+comes again when the session changes it. Sound and images are left out but for their size, and so are the credentials
+of tools; keys are in no event. Files are written by one thread, line by line, and a line is there as a whole or not at
+all.
 """
 
 import contextlib

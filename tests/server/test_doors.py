@@ -23,6 +23,7 @@ from server.traces import Traces
 from server.websocket import MAX_FRAME
 from tests.fakes import fake_line
 from tests.pipeline.packages import Packages, packages
+from tests.threads import parley_threads, until
 
 __all__ = ["packages"]
 
@@ -457,3 +458,12 @@ async def test_what_is_nearly_1_mib_goes_in_and_out(open_: Doors) -> None:
             {"type": "session.update", "session": {"type": "realtime", "instructions": "x" * 1_000_000}}
         )
         assert (await websocket.receive_json(timeout=10))["type"] == "session.updated"
+
+
+async def test_pipelines_that_share_a_detector_share_its_thread_and_it_ends_with_the_server(
+    tmp_path: Path, packages: Packages
+) -> None:
+    before = len(parley_threads("vad"))
+    async with doors(tmp_path, packages):
+        assert len(parley_threads("vad")) == before + 1
+    await until(lambda: len(parley_threads("vad")) == before)

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -521,7 +521,7 @@ def mutated_events(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(event=mutated_events())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_a_client_sends_is_answered_in_good_form_and_the_session_goes_on(event: dict[str, Any]) -> None:
     """What is sent is checked as it is sent; an error has a code and the client's event_id."""
     event["event_id"] = "mine"

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -220,7 +220,7 @@ def test_any_frame_is_an_event_or_refused(frame: str | bytes) -> None:
 
 
 @given(event=mutated_events(), event_id=st.text(max_size=20))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_mutated_event_is_an_event_or_refused_with_its_event_id(event: Any, event_id: str) -> None:
     event["event_id"] = event_id
     try:
@@ -239,7 +239,7 @@ def test_a_mutated_event_is_an_event_or_refused_with_its_event_id(event: Any, ev
 
 
 @given(event=mutated_events())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_gets_through_is_answered_in_good_form(event: Any) -> None:
     """The machine takes every event that the wire lets through; what it sends is checked as it is sent."""
     decoded = ga.decode(json.dumps(event))
