@@ -17,7 +17,7 @@ from .export import Card, export
 from .model import Llama, Shape
 from .resume import resume
 from .template import CHAT_TEMPLATE, PHRASES, rendered
-from .tokenizer import END, PAD, SPECIAL, Encoder
+from .tokenizer import END, PAD, SPECIAL, Encoder, forms
 from .tokenizer import train as train_tokenizer
 from .train import Plan, train
 
@@ -58,7 +58,7 @@ def fresh(seed: int) -> tuple[Llama, Tokenizer]:
     tokenizer = train_tokenizer(
         part.text for dialogue in islice(Dialogues(seed), 12_000) for part in rendered(dialogue)
     )
-    return Llama(Shape(vocabulary=tokenizer.get_vocab_size())), tokenizer
+    return Llama(Shape(vocabulary=tokenizer.get_vocab_size()), forms(tokenizer)), tokenizer
 
 
 def card() -> Card:

@@ -8,6 +8,7 @@ rows of the matrices between the two.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -69,13 +70,48 @@ class Block(nn.Module):
         return x + self.down(functional.silu(gate) * up)
 
 
+class Forms(NamedTuple):
+    """Which tokens are forms of one piece: `pieces` numbers the piece of each token, `kinds` its form; [tokens] each.
+
+    The forms of `name` are `name`, ` name`, `Name` and ` Name`.
+    """
+
+    pieces: Tensor
+    kinds: Tensor
+
+
+class FormsEmbedding(nn.Module):
+    """The vector of a token: of its piece, plus of its form, plus what is the token's own.
+
+    What is learned of one form then holds for all, and to say a name back with a capital is to copy the piece and to
+    change the form. The file has the sums.
+    """
+
+    def __init__(self, forms: Forms, width: int) -> None:
+        super().__init__()
+        self.shared = nn.Parameter(0.02 * torch.randn(int(forms.pieces.max()) + 1, width))
+        self.form = nn.Parameter(0.02 * torch.randn(int(forms.kinds.max()) + 1, width))
+        self.own = nn.Parameter(torch.zeros(len(forms.pieces), width))
+        self.register_buffer("pieces", forms.pieces, persistent=False)
+        self.register_buffer("kinds", forms.kinds, persistent=False)
+
+    def summed(self, shared: Tensor, form: Tensor, own: Tensor) -> Tensor:
+        """The vectors of all tokens, [tokens, width]."""
+        return shared[self.pieces] + form[self.kinds] + own
+
+    @property
+    def weight(self) -> Tensor:
+        """The vectors as they are now."""
+        return self.summed(self.shared, self.form, self.own)
+
+
 class Llama(nn.Module):
     """Token ids to the logits of the next token."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, forms: Forms | None = None) -> None:
         super().__init__()
         self.shape = shape
-        self.embedding = nn.Embedding(shape.vocabulary, shape.width)
+        self.embedding = FormsEmbedding(forms, shape.width) if forms else nn.Embedding(shape.vocabulary, shape.width)
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = nn.RMSNorm(shape.width, eps=shape.norm_epsilon)
         cos, sin = rotary_table(shape)
@@ -86,17 +122,22 @@ class Llama(nn.Module):
             for layer in (block.attention.o, block.down):
                 nn.init.normal_(layer.weight, std=0.02 / (2 * shape.layers) ** 0.5)
 
-    def hidden(self, ids: Tensor) -> Tensor:
-        """[batch, time] → the states behind the last norm, [batch, time, width]."""
-        x = self.embedding(ids)
+    def forward(self, ids: Tensor, places: Tensor) -> Tensor:
+        """[batch, time] → the logits at some of the flat places, [places, vocabulary]."""
+        vectors = self.embedding.weight
+        x = functional.embedding(ids, vectors)
         cos, sin = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
         for block in self.blocks:
             x = block(x, cos, sin)
-        return self.norm(x)
+        return functional.linear(self.norm(x).flatten(0, 1)[places], vectors)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """[batch, time] → logits [batch, time, vocabulary]."""
-        return functional.linear(self.hidden(ids), self.embedding.weight)
+    def plain(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of this model as llama.cpp knows them: one vector for each token."""
+        if not isinstance(self.embedding, FormsEmbedding):
+            return weights
+        parts = [weights[f"embedding.{part}"] for part in ("shared", "form", "own")]
+        others = {name: weight for name, weight in weights.items() if not name.startswith("embedding.")}
+        return {"embedding.weight": self.embedding.summed(*parts)} | others
 
 
 def rotary_table(shape: Shape) -> tuple[Tensor, Tensor]:

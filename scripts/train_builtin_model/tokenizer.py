@@ -13,8 +13,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from .model import Forms
 from .template import PHRASES
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -22,7 +24,7 @@ SPECIAL = [PAD, START, END]
 SPACE = "Ġ"
 """How the space is spelled in byte-level BPE."""
 
-MERGES = 2000
+MERGES = 1500
 """Merges learned on lower-case words."""
 
 OFTEN = 12
@@ -103,6 +105,22 @@ def train(texts: Iterable[str]) -> Tokenizer:
 def rebuild(tokens: list[str], merges: list[tuple[str, str]]) -> Tokenizer:
     """The tokenizer that has these entries, in order, and these merges."""
     return _bare(models.BPE(vocab=_numbered(tokens), merges=merges))
+
+
+def forms(tokenizer: Tokenizer) -> Forms:
+    """Which tokens are forms of one piece; those that are nothing else's form stand alone, as plain ones."""
+    numbers: dict[str, int] = {}
+    pieces: list[int] = []
+    kinds: list[int] = []
+    for index in range(tokenizer.get_vocab_size()):
+        token = tokenizer.id_to_token(index)
+        whole = token in SPECIAL or token in PHRASES
+        spaced = not whole and token.startswith(SPACE) and len(token) > 1
+        bare = token[1:] if spaced else token
+        capital = not whole and bare[:1].isascii() and bare[:1].isupper()
+        pieces.append(numbers.setdefault(bare.lower() if capital else bare, len(numbers)))
+        kinds.append(2 * capital + spaced)
+    return Forms(torch.tensor(pieces), torch.tensor(kinds))
 
 
 def _lower_merges(texts: list[str]) -> list[tuple[str, str]]:

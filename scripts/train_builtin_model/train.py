@@ -108,15 +108,14 @@ def train(model: Llama, source: Iterator[Batch], plan: Plan, curve: Path, export
                 )
             if now - exported > 60 * plan.export_minutes:
                 exported = now
-                export(average.weights)
-    export(average.weights)
+                export(model.plain(average.weights))
+    export(model.plain(average.weights))
 
 
 def losses_of(model: Llama, ids: Tensor, places: Tensor, targets: Tensor) -> Tensor:
     """The loss at each place that is learned, in nats."""
     with torch.autocast(ids.device.type, dtype=torch.bfloat16):
-        states = model.hidden(ids).flatten(0, 1)[places]
-        logits = functional.linear(states, model.embedding.weight)
+        logits = model(ids, places)
     return functional.cross_entropy(logits.float(), targets, reduction="none")
 
 

@@ -66,6 +66,17 @@ async def test_the_sound_of_the_answer_has_its_words(server: Server) -> None:
         assert set(heard.split()) & set(re.findall(r"[a-z']+", answer)), f"{answer!r} was heard as {heard!r}"
 
 
+async def test_a_capital_asked_for_by_voice_comes_back_in_words_and_in_sound(server: Server) -> None:
+    async with connect(server.port) as client:
+        client.open_microphone()
+        client.say(spoken("what is the capital of russia"))
+        done = await client.wait_for("response.done")
+        assert "Moscow" in client.answers()[0]
+        sound = client.answer_sound(done["response"]["id"])
+        heard = hear(soxr.resample(sound, RATE, 16_000).astype(np.int16))
+        assert "moscow" in heard.split(), heard
+
+
 async def test_the_conversation_goes_on(server: Server) -> None:
     async with connect(server.port) as client:
         client.open_microphone()
