@@ -9,6 +9,7 @@ import soxr
 from pipeline.tts.espeak_ng import EspeakNg
 from pipeline.types import LISTENING_RATE, Pcm16, SpeechRequest
 from pipeline.workers import CancelToken
+from scripts.train_builtin_model import heard
 
 UNDERSTOOD = (
     "who made you",
@@ -50,11 +51,4 @@ def utterance(text: str) -> Pcm16:
 
 def word_errors(reference: str, hypothesis: str) -> int:
     """Returns how many words must be put in, left out or changed to make one text of the other."""
-    wanted, heard = reference.split(), hypothesis.split()
-    distances = list(range(len(heard) + 1))
-    for row, word in enumerate(wanted, 1):
-        diagonal, distances[0] = distances[0], row
-        for column, other in enumerate(heard, 1):
-            best = min(distances[column] + 1, distances[column - 1] + 1, diagonal + (word != other))
-            diagonal, distances[column] = distances[column], best
-    return distances[-1]
+    return heard.word_errors(reference.split(), hypothesis.split())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from .damage import spoken, written
-from .dialogue import Message
+from .dialogue import DEFAULT_INSTRUCTIONS, Message
 from .grammar import Intent, Pattern, Piece, Turn, join, read
 from .sources import DATA, Sources
 
@@ -50,6 +50,14 @@ class Chat:
         """Draws how the user is heard: three of four speak, a third of them clearly; see damage.py."""
         damage = rng.choices([0.0, 0.5, 1.0, 1.5, 2.0], [35, 20, 20, 15, 10])[0]
         return Setting(damage=damage, typed=rng.random() < 0.25)
+
+    def instructions(self, rng: random.Random, setting: Setting) -> str | None:
+        """Draws instructions that change nothing: Parley's own, those of another helper, or none."""
+        kind = rng.choices(["none", "default", "helper"], [25, 50, 25])[0]
+        if kind == "helper":
+            pattern = rng.choice(self.systems["system_helper"].turns[0].asks)
+            return join(pattern.expand(rng, {"me": setting.me}))
+        return DEFAULT_INSTRUCTIONS if kind == "default" else None
 
     def exchanges(
         self, rng: random.Random, count: int, setting: Setting, seen: set[str] | None = None

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from .chat import Chat
 from .dialogue import DEFAULT_INSTRUCTIONS, Dialogue, Family, Message
 from .drills import Drills
-from .grammar import join
 from .instructions import InstructedTalk
 from .memory import MemoryTalk
 from .play import Play
@@ -48,13 +47,7 @@ class Talk:
         """One conversation of one to sixteen exchanges."""
         count = rng.choices([1, 2, 3, 4, 5, 8, 14], [24, 24, 20, 14, 10, 6, 2])[0]
         setting = self.chat.setting(rng)
-        kind = rng.choices(["none", "default", "helper"], [25, 50, 25])[0]
-        instructions = None
-        if kind == "default":
-            instructions = DEFAULT_INSTRUCTIONS
-        elif kind == "helper":
-            pattern = rng.choice(self.chat.systems["system_helper"].turns[0].asks)
-            instructions = join(pattern.expand(rng, {"me": setting.me}))
+        instructions = self.chat.instructions(rng, setting)
         return Dialogue(self.chat.exchanges(rng, count, setting), instructions)
 
 

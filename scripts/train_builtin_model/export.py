@@ -12,7 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from .model import Shape, to_neighbours
+from .model import Shape, is_rotated, to_neighbours
 
 NAMES = {
     "embedding": "token_embd",
@@ -53,7 +53,7 @@ def export(path: Path, shape: Shape, weights: dict[str, Tensor], tokenizer: Toke
     _add_tokenizer(writer, tokenizer, card)
     for name, weight in weights.items():
         rows = weight.detach().float().cpu()
-        if name.endswith(("attention.q.weight", "attention.k.weight")):
+        if is_rotated(name):
             rows = to_neighbours(rows, shape.heads)
         _add_tensor(writer, gguf_name(name), rows.numpy())
     writer.write_header_to_file()

@@ -7,8 +7,7 @@ import re
 from collections.abc import Sequence
 
 from .chat import Chat, Setting
-from .dialogue import DEFAULT_INSTRUCTIONS, Dialogue, Message
-from .grammar import join
+from .dialogue import Dialogue, Message
 
 LONG = 24
 """From how many messages on a conversation gets no more ordinary exchanges."""
@@ -29,14 +28,7 @@ class Script:
         self.setting: Setting = chat.setting(rng)
         self.messages: list[Message] = []
         self.seen = {"name_"}
-        self.instructions = self._instructions()
-
-    def _instructions(self) -> str | None:
-        kind = self.rng.choices(["none", "default", "helper"], [25, 50, 25])[0]
-        if kind == "helper" and "system_helper" in self.chat.systems:
-            pattern = self.rng.choice(self.chat.systems["system_helper"].turns[0].asks)
-            return join(pattern.expand(self.rng, {"me": self.setting.me}))
-        return DEFAULT_INSTRUCTIONS if kind == "default" else None
+        self.instructions = chat.instructions(rng, self.setting)
 
     def heard(self, text: str, fixed: Sequence[str] = ()) -> str:
         """A sentence of the user as it arrives."""

@@ -154,6 +154,11 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((left * cos - right * sin, left * sin + right * cos), dim=-1).to(x.dtype)
 
 
+def is_rotated(name: str) -> bool:
+    """Whether a weight makes queries or keys, whose pairs llama.cpp has in another order."""
+    return name.endswith(("attention.q.weight", "attention.k.weight"))
+
+
 def to_neighbours(weight: Tensor, heads: int) -> Tensor:
     """A matrix of queries or keys whose pairs are halves of each head → the one whose pairs are neighbours."""
     rows, width = weight.shape

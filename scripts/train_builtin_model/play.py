@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass, field
 
 from .chat import Chat, Setting, sentence_case
-from .dialogue import DEFAULT_INSTRUCTIONS, Dialogue, Message
+from .deck import Deck
+from .dialogue import Dialogue, Message
 from .grammar import join
 from .sources import Row
 
@@ -40,25 +41,6 @@ SHARES = {
     "their_riddle": 3,
 }
 """How often each game is played; the last three are begun by the user."""
-
-
-class Deck:
-    """Rows dealt like cards: each once before any comes again."""
-
-    def __init__(self, rows: list[Row]) -> None:
-        self.rows = rows
-        self.left: list[Row] = []
-
-    def deal(self, rng: random.Random, seen: set[str]) -> Row:
-        """The next row that the conversation has not had; it has it now."""
-        for _ in range(2):
-            for at in range(len(self.left) - 1, -1, -1):
-                if self.left[at]["once"] not in seen:
-                    row = self.left.pop(at)
-                    seen.add(row["once"])
-                    return row
-            self.left = rng.sample(self.rows, len(self.rows))
-        raise ValueError("a conversation has had every row of a table")
 
 
 @dataclass
@@ -93,14 +75,13 @@ class Play:
             self._say(table, "finish", {})
         elif chance < 0.4:
             self._between(table)
-        return Dialogue(table.messages, self._instructions(table))
+        return Dialogue(table.messages, self.chat.instructions(rng, table.setting))
 
-    def _instructions(self, table: Table) -> str | None:
-        kind = table.rng.choices(["none", "default", "helper"], [25, 50, 25])[0]
-        if kind == "helper":
-            pattern = table.rng.choice(self.chat.systems["system_helper"].turns[0].asks)
-            return join(pattern.expand(table.rng, {"me": table.setting.me}))
-        return DEFAULT_INSTRUCTIONS if kind == "default" else None
+    def _deal(self, table: Table, kind: str) -> Row:
+        """The next row that the conversation has not had; it has it now."""
+        row = self.decks[kind].deal(table.rng, lambda row: row["once"] not in table.seen)
+        table.seen.add(row["once"])
+        return row
 
     def _between(self, table: Table) -> None:
         table.messages += self.chat.exchanges(table.rng, 1, table.setting, table.seen)
@@ -120,7 +101,7 @@ class Play:
 
     def _tell(self, table: Table, kind: str, asked: str) -> None:
         """One thing told, with what is said about it."""
-        row = self.decks[kind].deal(table.rng, table.seen)
+        row = self._deal(table, kind)
         self._hear(table, asked, row)
         self._answer(table, kind, row)
         if kind in ("riddle", "quiz"):
@@ -151,7 +132,7 @@ class Play:
         self._say(table, "groan", {})
         chance = table.rng.random()
         if chance < 0.5:
-            row = self.decks[kind].deal(table.rng, table.seen)
+            row = self._deal(table, kind)
             self._hear(table, "retry", row)
             self._answer(table, kind, row)
             if kind == "setup":
@@ -188,7 +169,7 @@ class Play:
     def _door(self, table: Table) -> None:
         """The user knocks; the visitor may be anybody, so that the name is copied."""
         rng = table.rng
-        row = self.decks["knock"].deal(rng, table.seen)
+        row = self._deal(table, "knock")
         if rng.random() < 0.6:
             name = self.chat.sources.draw("people", rng)["user"] if rng.random() < 0.5 else self._word(rng).capitalize()
             row = {"once": name, "punch": f"{name} {rng.choice(['who knocks at your door', 'you let me in'])}"}
@@ -203,7 +184,7 @@ class Play:
         """The user tells a joke that Parley knows, with or without the end."""
         if table.rng.random() < 0.6:
             self._say(table, "theirs", {})
-        row = self.decks["setup"].deal(table.rng, table.seen)
+        row = self._deal(table, "setup")
         self._user(table, row["once"])
         table.messages.append(Message("assistant", row["punch"]))
 
@@ -211,7 +192,7 @@ class Play:
         """The user asks a riddle that Parley knows."""
         if table.rng.random() < 0.6:
             self._say(table, "their_riddle", {})
-        row = self.decks["riddle"].deal(table.rng, table.seen)
+        row = self._deal(table, "riddle")
         self._user(table, row["once"])
         self._answer(table, "tell", row)
 
@@ -247,6 +228,3 @@ def bare(answer: str, rng: random.Random) -> str:
     if word == answer:
         return answer
     return rng.choice([answer, answer, word, word, f"the {word}"])
-
-
-__all__ = ["Deck", "Play"]

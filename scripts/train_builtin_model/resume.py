@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 
 from .export import gguf_name
-from .model import Llama, Shape, to_halves
+from .model import Llama, Shape, is_rotated, to_halves
 from .tokenizer import rebuild
 
 
@@ -31,8 +31,7 @@ def resume(path: Path) -> tuple[Llama, Tokenizer]:
     weights = {}
     for name, _ in model.named_parameters():
         weight = torch.from_numpy(stored[gguf_name(name)].copy())
-        turned = name.endswith(("attention.q.weight", "attention.k.weight"))
-        weights[name] = to_halves(weight, shape.heads) if turned else weight
+        weights[name] = to_halves(weight, shape.heads) if is_rotated(name) else weight
     model.load_state_dict(weights)
     return model, tokenizer
 

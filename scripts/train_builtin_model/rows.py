@@ -6,14 +6,13 @@ Facts are dealt from shuffled decks, so that each of them comes about equally of
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import count, product
-from typing import Generic, TypeVar
 
+from .deck import Deck
 from .number_words import words
 
 Row = dict[str, str]
-T = TypeVar("T")
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 MONTHS = "January February March April May June July August September October November December".split()
 ORDINALS = (
@@ -36,21 +35,6 @@ SPOKEN = {
     "times": ["times", "times", "times", "multiplied by"],
     "divided by": ["divided by", "divided by", "over"],
 }
-
-
-class Deck(Generic[T]):
-    """Deals its cards in a random order, each once before any comes again."""
-
-    def __init__(self, cards: Sequence[T]) -> None:
-        self.cards = list(cards)
-        self.left: list[T] = []
-
-    def deal(self, rng: random.Random) -> T:
-        """One card."""
-        if not self.left:
-            self.left = self.cards[:]
-            rng.shuffle(self.left)
-        return self.left.pop()
 
 
 Fact = tuple[int, str, int]

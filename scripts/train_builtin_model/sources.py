@@ -7,10 +7,10 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+from .deck import Deck
 from .number_words import words
 from .outside import Outside
 from .rows import (
-    Deck,
     Numbers,
     Row,
     Sums,

@@ -9,7 +9,6 @@ is merged last. Digits are never merged.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -32,8 +31,6 @@ OFTEN = 12
 
 WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """How text is split before the merges: GPT-2's pattern, which llama.cpp knows as the pre-tokenizer `gpt-2`."""
-
-_PHRASE = re.compile("|".join(re.escape(phrase) for phrase in sorted(PHRASES, key=len, reverse=True)))
 
 
 class Encoder:

@@ -9,10 +9,11 @@ from collections import Counter, defaultdict
 import pytest
 
 from scripts.train_builtin_model.chat import Chat
+from scripts.train_builtin_model.deck import Deck
 from scripts.train_builtin_model.drills import Drills
 from scripts.train_builtin_model.grammar import join, read
 from scripts.train_builtin_model.number_words import words
-from scripts.train_builtin_model.rows import FACTS, Deck, Sums, fact_row, hard_sum_row, result, spelling_row
+from scripts.train_builtin_model.rows import FACTS, Sums, fact_row, hard_sum_row, result, spelling_row
 from scripts.train_builtin_model.sources import DATA, Sources
 
 VALUES = {words(value): value for value in range(-30, 1000)}

@@ -77,8 +77,8 @@ def test_jokes_are_dealt_evenly(chat: Chat) -> None:
     play = Play(chat)
     rng = random.Random(3)
     deck = play.decks["joke"]
-    dealt = [deck.deal(rng, set())["once"] for _ in range(2 * len(deck.rows))]
-    assert all(dealt.count(row["once"]) == 2 for row in deck.rows)
+    dealt = [deck.deal(rng)["once"] for _ in range(2 * len(deck.cards))]
+    assert all(dealt.count(row["once"]) == 2 for row in deck.cards)
 
 
 def test_users_and_replies_take_turns(chat: Chat) -> None:
