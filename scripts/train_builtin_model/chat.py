@@ -47,8 +47,8 @@ class Chat:
         self.short_weights = list(accumulate(intent.weight for intent in self.short))
 
     def setting(self, rng: random.Random) -> Setting:
-        """Draws how the user is heard: three of four speak, a third of them clearly; see damage.py."""
-        damage = rng.choices([0.0, 0.5, 1.0, 1.5, 2.0], [35, 20, 20, 15, 10])[0]
+        """Draws how the user is heard: three of four speak, half of them clearly; see damage.py."""
+        damage = rng.choices([0.0, 0.5, 1.0, 1.5, 2.0], [50, 20, 15, 10, 5])[0]
         return Setting(damage=damage, typed=rng.random() < 0.25)
 
     def instructions(self, rng: random.Random, setting: Setting) -> str | None:

@@ -65,12 +65,12 @@ class Dialogues:
         self.rng = random.Random(seed)
         chat = Chat()
         self.families = {
-            "talk": Share(Talk(chat), 39),
-            "tools": Share(ToolTalk(chat), 25),
-            "instructions": Share(InstructedTalk(chat), 13),
+            "talk": Share(Talk(chat), 45),
+            "tools": Share(ToolTalk(chat), 20),
+            "instructions": Share(InstructedTalk(chat), 19),
             "memory": Share(MemoryTalk(chat), 11),
             "drills": Share(Drills(chat, DEFAULT_INSTRUCTIONS), 13),
-            "play": Share(Play(chat), 5),
+            "play": Share(Play(chat), 3),
         }
 
     def __iter__(self) -> Iterator[Dialogue]:

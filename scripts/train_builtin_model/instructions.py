@@ -34,7 +34,7 @@ class InstructedTalk:
 
     def dialogue(self, rng: random.Random) -> Dialogue:
         """One conversation of one to five exchanges, seldom more."""
-        count = rng.choices([1, 2, 3, 4, 5, 8], [26, 27, 21, 13, 10, 3])[0]
+        count = rng.choices([1, 2, 3, 4, 5, 8], [12, 20, 22, 20, 16, 10])[0]
         if rng.random() < 0.06:
             return self._harmless(rng, count)
         if rng.random() < 0.09:

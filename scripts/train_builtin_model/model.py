@@ -21,7 +21,7 @@ class Shape:
 
     vocabulary: int = 6144
     width: int = 256
-    layers: int = 8
+    layers: int = 6
     heads: int = 4
     hidden: int = 704
     context: int = 2048

@@ -30,7 +30,7 @@ from .tool_wordings import (
     WELCOME,
 )
 
-TURNS = {"call": 58, "chat": 17, "refuse": 18, "abilities": 3, "two": 4}
+TURNS = {"call": 64, "chat": 12, "refuse": 15, "abilities": 2, "two": 7}
 BROAD = {"web_search", "get_fact", "find_article"}
 STRANGE = 0.35
 """How many dialogues are about functions that exist nowhere else."""
@@ -84,14 +84,17 @@ class ToolTalk:
         self.library = Library()
 
     def dialogue(self, rng: random.Random) -> Dialogue:
-        """One conversation of one to four turns, with one to six functions."""
+        """One conversation of one to eight turns, with one to six functions.
+
+        Descriptions are long and nothing of them is learned, so they serve several requests.
+        """
         setting = self.chat.setting(rng)
         setting.typed = rng.random() < 0.3
         chain = rng.choice(self.library.chains) if self.library.chains and rng.random() < 0.05 else None
         strange = not chain and rng.random() < STRANGE
         functions = [invent(rng)] if strange else [rng.choice(self.library.functions)]
         functions = list(chain.functions) if chain else functions
-        wanted = rng.choices([1, 2, 3, 4, 5, 6], [14, 32, 30, 15, 5, 4])[0]
+        wanted = rng.choices([1, 2, 3, 4, 5, 6], [14, 26, 24, 16, 11, 9])[0]
         if strange:
             setting.damage *= 0.4  # a verb misheard cannot be guessed when its neighbour differs by the verb alone
             beside = siblings(functions[0], rng, rng.randint(0, wanted - 1))
@@ -101,7 +104,7 @@ class ToolTalk:
         tools = [shape(function, rng, taken) for function in functions]
         offered = rng.sample(tools, len(tools))
         scene = Scene(rng, setting, tools, lower=rng.random() < 0.2)
-        turns = rng.choices([1, 2, 3, 4], [28, 36, 24, 12])[0]
+        turns = rng.choices([1, 2, 3, 4, 6, 8], [14, 20, 20, 18, 18, 10])[0]
         kinds = rng.choices(list(TURNS), list(TURNS.values()), k=turns)
         if chain:
             kinds = ["chain"]

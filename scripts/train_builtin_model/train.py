@@ -30,8 +30,8 @@ class Plan:
     tokens: float = math.inf
     compiled: bool = False
     device: str = "cpu"
-    matrix_rate: float = 2e-3
-    other_rate: float = 2e-3
+    matrix_rate: float = 4e-3
+    other_rate: float = 3e-3
     warm_up: float = 0.02
     cool_down: float = 0.9
     export_minutes: float = 5.0
