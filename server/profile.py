@@ -1,9 +1,10 @@
 """What a loaded pipeline is and can do, in the terms of the session machine."""
 
+import functools
 import logging
 from collections.abc import Collection, Mapping
 
-from pipeline.config import Config
+from pipeline.config import Config, UnknownModelError
 from pipeline.line import Line
 from pipeline.registry import did_you_mean, listed
 from server.realtime.session_config import Profile
@@ -29,8 +30,17 @@ def profile_of(line: Line, config: Config) -> Profile:
         forced_calls=line.llm.capabilities.forced_calls,
         endpointing_reads=line.endpointing.reads,
         temperature=_temperature(line.config.llm.options),
+        answers_to=functools.partial(_leads_to, config, line.name),
         speculation=line.config.speculation and line.transcription.capabilities.streaming,
     )
+
+
+def _leads_to(config: Config, pipeline: str, name: str) -> bool:
+    """Returns whether clients mean a pipeline by a name. Agents SDKs name OpenAI's model in every update."""
+    try:
+        return config.resolve(name) == pipeline
+    except UnknownModelError:
+        return False
 
 
 def _temperature(options: object) -> float | None:

@@ -351,8 +351,8 @@ class Machine:
         config = self._reply_config(params)
         self._responding.create(
             config,
-            in_conversation=params.conversation == "auto",
-            needs_words=params.instructions is UNSET,
+            in_conversation=params.conversation != "none",
+            needs_words=params.instructions is None,
         )
 
     def _cancel_response(self, event: client.ResponseCancel) -> None:
@@ -363,27 +363,27 @@ class Machine:
         params = params or ResponseParams()
         session = self._session
         voice, audio_format = session.audio.output.voice, session.audio.output.format
-        output = UNSET if params.audio is UNSET else params.audio.output
-        if output is not UNSET and output.voice is not UNSET:
+        output = None if params.audio is None else params.audio.output
+        if output is not None and output.voice is not None:
             voice = output.voice
             check_voice(voice, self._profile, "response.audio.output.voice")
-        if output is not UNSET and output.format is not UNSET:
+        if output is not None and output.format is not None:
             audio_format = output.format
-        tools = session.tools if params.tools is UNSET else params.tools
-        choice = session.tool_choice if params.tool_choice is UNSET else params.tool_choice
-        if params.tools is not UNSET or params.tool_choice is not UNSET:
+        tools = session.tools if params.tools is None else params.tools
+        choice = session.tool_choice if params.tool_choice is None else params.tool_choice
+        if params.tools is not None or params.tool_choice is not None:
             check_tools(tools, choice, self._profile, "response")
-        modalities = session.output_modalities if params.output_modalities is UNSET else params.output_modalities
-        limit = session.max_output_tokens if params.max_output_tokens is UNSET else params.max_output_tokens
+        modalities = session.output_modalities if params.output_modalities is None else params.output_modalities
+        limit = session.max_output_tokens if params.max_output_tokens is None else params.max_output_tokens
         return ReplyConfig(
-            instructions=session.instructions if params.instructions is UNSET else params.instructions,
+            instructions=session.instructions if params.instructions is None else params.instructions,
             modality=modalities[0],
             voice=voice,
             engine_voice=self._profile.voices[voice],
             format=audio_format,
             speed=session.audio.output.speed,
             max_output_tokens=limit,
-            temperature=session.temperature if params.temperature is UNSET else params.temperature,
+            temperature=session.temperature if params.temperature is None else params.temperature,
             tools=tuple(Tool(tool.name, tool.description, tool.parameters) for tool in tools),
             tool_choice=tool_choice_of(choice),
             parallel_tool_calls=params.parallel_tool_calls is not False,

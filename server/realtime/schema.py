@@ -193,12 +193,12 @@ class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ResponseAudioOutput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    format: AudioFormat | UnsetType = UNSET
-    voice: str | UnsetType = UNSET
+    format: AudioFormat | None = None
+    voice: str | None = None
 
 
 class ResponseAudio(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    output: ResponseAudioOutput | UnsetType = UNSET
+    output: ResponseAudioOutput | None = None
 
 
 MetadataText = Annotated[str, Meta(max_length=512)]
@@ -206,18 +206,18 @@ Metadata = Annotated[dict[Annotated[str, Meta(max_length=64)], MetadataText], Me
 
 
 class ResponseParams(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What `response.create` may say. What is absent comes from the session."""
+    """What `response.create` may say. What is absent, or null, comes from the session."""
 
-    instructions: str | UnsetType = UNSET
-    output_modalities: Modalities | UnsetType = UNSET
-    audio: ResponseAudio | UnsetType = UNSET
-    max_output_tokens: MaxOutputTokens | UnsetType = UNSET
+    instructions: str | None = None
+    output_modalities: Modalities | None = None
+    audio: ResponseAudio | None = None
+    max_output_tokens: MaxOutputTokens | None = None
     metadata: Metadata | None = None
-    conversation: Literal["auto", "none"] = "auto"
-    tools: Tools | UnsetType = UNSET
-    tool_choice: ToolChoiceParam | UnsetType = UNSET
+    conversation: Literal["auto", "none"] | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoiceParam | None = None
     parallel_tool_calls: bool | None = None
-    temperature: float | UnsetType = UNSET
+    temperature: float | None = None
     """As in `Session`."""
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec import UNSET
 
 from server.realtime import client_events as client
 from server.realtime import server_events as server
 from server.realtime.inbox import Refused
+from server.realtime.schema import ResponseParams
 from server.realtime.session_config import Profile
 from server.wire import beta, beta_events, choose, ga
 from tests.machine.scenes import error_of, kinds, running, say, sing, spoken_item, told
@@ -543,10 +543,9 @@ def test_whatever_a_client_sends_is_answered_in_good_form_and_the_session_goes_o
     assert updated(world)
 
 
-def test_absent_and_null_are_told_apart() -> None:
-    event = decode({"type": "response.create", "response": {"metadata": None}})
+def test_what_is_null_in_a_response_comes_from_the_session() -> None:
+    nothing = dict.fromkeys(("instructions", "tools", "tool_choice", "metadata"))
+    event = decode({"type": "response.create", "response": nothing})
     assert isinstance(event, client.ResponseCreate)
-    assert event.response is not UNSET
-    assert event.response.metadata is None
-    assert event.response.instructions is UNSET
+    assert event.response == ResponseParams()
     assert decode({"type": "response.create"}) == client.ResponseCreate()
