@@ -22,6 +22,7 @@ DRIVERS = HERE / "drivers"
 SECONDS = 240
 """How long a driver may take, also on a busy machine; each bounds itself to less."""
 
+
 @dataclass
 class Parley:
     """A server with TLS, and what its language model is."""

@@ -106,3 +106,4 @@ LIVEKIT_OLD = Environment(
     large=True,
 )
 PIPECAT = Environment("pipecat", ("pipecat-ai[openai]>=1.0,<2",), "python", large=True)
+OPENAI_PYTHON = Environment("openai-python", ("openai[realtime]>=3,<4",), "python", large=True)

@@ -1,4 +1,4 @@
-"""Stands between a client and the server and writes down all that passes; what the server says is checked on the way."""
+"""Stands between a client and the server, writes down all that passes, and checks what the server says on the way."""
 
 import asyncio
 import contextlib

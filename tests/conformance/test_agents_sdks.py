@@ -1,5 +1,6 @@
 """OpenAI's Agents SDKs, in JavaScript and in Python."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ PIPELINES = ["scripted", "slow"]
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
-async def test_in_javascript(parley: Parley, tls_relay: Relay, sounds: str, pipeline: str) -> None:
+async def test_in_javascript(parley: Parley, tls_relay: Relay, sounds: Path, pipeline: str) -> None:
     client = await AGENTS_NODE.ready()
     own = {"PARLEY_PACKAGES": str(client.folder), "NODE_EXTRA_CA_CERTS": str(parley.certificate)}
     report = await drive(client.command, "agents_node.mjs", tls_relay, sounds, PARLEY_MODEL=pipeline, **own)
@@ -27,7 +28,7 @@ async def test_in_javascript(parley: Parley, tls_relay: Relay, sounds: str, pipe
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
-async def test_in_python(relay: Relay, sounds: str, pipeline: str) -> None:
+async def test_in_python(relay: Relay, sounds: Path, pipeline: str) -> None:
     client = await AGENTS.ready()
     report = await drive(client.command, "openai_agents.py", relay, sounds, PARLEY_MODEL=pipeline)
     _check(report, relay)

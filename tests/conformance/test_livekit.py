@@ -1,5 +1,7 @@
 """LiveKit's plugin for OpenAI, as it is and as it was before 1.0, when it spoke the older dialect."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.conformance.brain import SPOKEN
@@ -11,7 +13,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize("pipeline", ["scripted", "slow"])
-async def test_an_agent_session(relay: Relay, sounds: str, pipeline: str) -> None:
+async def test_an_agent_session(relay: Relay, sounds: Path, pipeline: str) -> None:
     client = await LIVEKIT.ready()
     report = await drive(client.command, "livekit_agents.py", relay, sounds, PARLEY_MODEL=pipeline)
     assert report["text"]["said"] == ["You said good morning."]
@@ -27,7 +29,7 @@ async def test_an_agent_session(relay: Relay, sounds: str, pipeline: str) -> Non
     relay.check(expected={"response_cancel_not_active"})
 
 
-async def test_before_1_0(relay: Relay, sounds: str) -> None:
+async def test_before_1_0(relay: Relay, sounds: Path) -> None:
     client = await LIVEKIT_OLD.ready()
     report = await drive(client.command, "livekit_old.py", relay, sounds, PARLEY_MODEL="slow")
     assert report["session"]["instructions"] == "Be brief."

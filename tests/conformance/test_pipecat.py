@@ -1,5 +1,7 @@
 """Pipecat's service for OpenAI's realtime API."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.conformance.brain import SPOKEN
@@ -11,12 +13,12 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize("pipeline", ["scripted", "slow"])
-async def test_a_pipeline(relay: Relay, sounds: str, pipeline: str) -> None:
+async def test_a_pipeline(relay: Relay, sounds: Path, pipeline: str) -> None:
     client = await PIPECAT.ready()
     report = await drive(client.command, "pipecat_service.py", relay, sounds, PARLEY_MODEL=pipeline)
     assert report["text"]["said"] == ["You said good morning."]
     assert report["text"]["bytes"] > 24_000
-    assert report["call"]["said"][-1] == "The result is sunny in Paris."
+    assert report["call"]["said"][-1] == 'The result is "sunny in Paris".'  # as JSON
     assert report["voice"]["heard"] == [SPOKEN["question"]]
     assert report["voice"]["said"][-1] == f"You said {SPOKEN['question']}."
     assert report["interruption"]["said"][-1] == f"You said {SPOKEN['more']}."

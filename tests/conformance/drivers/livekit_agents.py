@@ -1,6 +1,7 @@
 """LiveKit Agents with its plugin for OpenAI: an AgentSession with a microphone and a loudspeaker of its own."""
 
 import asyncio
+import contextlib
 import os
 import time
 
@@ -60,17 +61,15 @@ class Output(io.AudioOutput):
 
     async def _play(self):
         left = self._given - (time.time() - self._since)
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._cut.wait(), max(0.0, left))
-        except TimeoutError:
-            pass
         position, cut = min(self._given, time.time() - self._since), self._cut.is_set()
         self._given, self._since, self._playing = 0.0, None, None
         self._cut.clear()
         self.on_playback_finished(playback_position=position, interrupted=cut)
 
 
-async def until(holds, what):
+async def until(holds):
     async with asyncio.timeout(SECONDS):
         while not holds():
             await asyncio.sleep(0.05)
@@ -94,22 +93,22 @@ async def main():
     report("text", said=said(), problems=problems)
 
     await asyncio.wait_for(session.generate_reply(user_input="what is the weather"), SECONDS)
-    await until(lambda: any("result" in text for text in said()), "the result")
+    await until(lambda: any("result" in text for text in said()))
     outputs = [item.output for item in session.history.items if item.type == "function_call_output"]
     report("call", outputs=outputs, said=said(), problems=problems)
 
     microphone = Microphone(session.input.audio.put)
     microphone.say("question")
-    await until(lambda: heard and "your name" in (said() or [""])[-1], "the answer")
+    await until(lambda: heard and "your name" in (said() or [""])[-1])
     report("voice", heard=heard, said=said(), problems=problems)
 
     speaker = session.output.audio
     before = speaker.heard
     story = session.generate_reply(user_input="tell me a story")
-    await until(lambda: speaker.heard > before + 1, "a second of the story")
+    await until(lambda: speaker.heard > before + 1)
     microphone.say("more")
     await asyncio.wait_for(story, SECONDS)
-    await until(lambda: "fine morning" in said()[-1], "the next answer")
+    await until(lambda: "fine morning" in said()[-1])
     report("interruption", interrupted=story.interrupted, said=said(), problems=problems)
     await microphone.close()
     await session.aclose()

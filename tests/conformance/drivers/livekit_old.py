@@ -18,10 +18,15 @@ class Functions(llm.FunctionContext):
 async def main():
     async with aiohttp.ClientSession() as http:
         model = realtime.RealtimeModel(
-            base_url=URL, model=MODEL or "gpt-4o-realtime-preview", api_key="local", http_session=http,
-            instructions="Be brief.", modalities=["text", "audio"],
+            base_url=URL,
+            model=MODEL or "gpt-4o-realtime-preview",
+            api_key="local",
+            http_session=http,
+            instructions="Be brief.",
+            modalities=["text", "audio"],
         )
-        memory = llm.ChatContext().append(role="user", text="My name is Kim.").append(role="assistant", text="Hello Kim.")
+        memory = llm.ChatContext().append(role="user", text="My name is Kim.")
+        memory.append(role="assistant", text="Hello Kim.")
         session = model.session(chat_ctx=memory, fnc_ctx=Functions())
         seen = {}
         arrived = asyncio.Condition()
@@ -33,13 +38,21 @@ async def main():
 
         tasks = set()
         for kind in (
-            "session_updated", "error", "input_speech_started", "input_speech_transcription_completed",
-            "response_content_added", "response_content_done", "response_done", "function_calls_finished",
+            "session_updated",
+            "error",
+            "input_speech_started",
+            "input_speech_transcription_completed",
+            "response_content_added",
+            "response_content_done",
+            "response_done",
+            "function_calls_finished",
         ):
+
             def listen(*values, kind=kind):
                 task = asyncio.ensure_future(note(kind, values[0] if values else None))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
+
             session.on(kind, listen)
 
         async def wait_for(kind, count=1):
@@ -56,8 +69,13 @@ async def main():
 
         options = await wait_for("session_updated")
         await session._init_sync_task
-        report("session", temperature=options.temperature, instructions=options.instructions,
-               turn_detection=vars(options.turn_detection), **state())
+        report(
+            "session",
+            temperature=options.temperature,
+            instructions=options.instructions,
+            turn_detection=vars(options.turn_detection),
+            **state(),
+        )
 
         await session.conversation.item.create(llm.ChatMessage.create(role="user", text="good morning"))
         session.response.create()
@@ -70,7 +88,8 @@ async def main():
         await wait_for("response_done", 3)
         report("call", result=called[0].result, **state())
 
-        session.response.create(conversation="none", instructions="Classify.", metadata={"topic": "aside"}, modalities=["text"])
+        aside = {"conversation": "none", "instructions": "Classify.", "metadata": {"topic": "aside"}}
+        session.response.create(**aside, modalities=["text"])
         aside = await wait_for("response_done", 4)
         report("aside", metadata=aside.metadata, **state())
 

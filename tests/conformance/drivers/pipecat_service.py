@@ -21,7 +21,12 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.services.openai.realtime.events import AudioConfiguration, AudioInput, InputAudioTranscription, SessionProperties
+from pipecat.services.openai.realtime.events import (
+    AudioConfiguration,
+    AudioInput,
+    InputAudioTranscription,
+    SessionProperties,
+)
 from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
 from pipecat.workers.runner import WorkerRunner
 
@@ -62,9 +67,7 @@ async def main():
     llm.register_function("get_weather", get_weather)
     pair, before, after = LLMContextAggregatorPair(context), [], []
     pipeline = Pipeline([Watch(before), pair.user(), llm, Watch(after), pair.assistant()])
-    worker = PipelineWorker(
-        pipeline, params=PipelineParams(audio_in_sample_rate=RATE, audio_out_sample_rate=RATE)
-    )
+    worker = PipelineWorker(pipeline, params=PipelineParams(audio_in_sample_rate=RATE, audio_out_sample_rate=RATE))
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     running = asyncio.create_task(runner.run())
@@ -93,12 +96,15 @@ async def main():
             report("late", messages=[str(m) for m in context.get_messages()], **seen())
             raise
 
+    async def write(text):
+        # Behind the user's aggregator, which would take it for itself.
+        await llm.queue_frame(LLMMessagesAppendFrame([{"role": "user", "content": text}], run_llm=True))
+
     await worker.queue_frame(LLMRunFrame())
     await until(lambda: any("good morning" in text for text in said()))
     report("text", **seen())
 
-    ask = {"role": "user", "content": "what is the weather"}
-    await worker.queue_frame(LLMMessagesAppendFrame([ask], run_llm=True))
+    await write("what is the weather")
     await until(lambda: any("result" in text for text in said()))
     report("call", **seen())
 
@@ -111,8 +117,7 @@ async def main():
     report("voice", **seen())
 
     so_far, interruptions = seen()["bytes"], seen()["interruptions"]
-    ask = {"role": "user", "content": "tell me a story"}
-    await worker.queue_frame(LLMMessagesAppendFrame([ask], run_llm=True))
+    await write("tell me a story")
     await until(lambda: seen()["bytes"] > so_far + RATE * 2)
     microphone.say("more")
     await until(lambda: seen()["interruptions"] > interruptions)
