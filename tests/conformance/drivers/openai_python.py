@@ -4,7 +4,7 @@ import asyncio
 import base64
 import os
 
-from common import MODEL, SECONDS, URL, Microphone, report, run
+from common import MODEL, SECONDS, URL, WEBSOCKET_URL, Microphone, report, run
 from openai import AsyncOpenAI
 
 BETA = "PARLEY_BETA" in os.environ
@@ -56,7 +56,9 @@ def modalities(*names):
 
 
 async def main():
-    client = AsyncOpenAI(base_url=URL, api_key="local")
+    # In beta the package makes wss:// of any URL but this one.
+    more = {"websocket_base_url": WEBSOCKET_URL} if BETA else {}
+    client = AsyncOpenAI(base_url=URL, api_key="local", **more)
     realtime = client.beta.realtime if BETA else client.realtime
     async with realtime.connect(model=MODEL) as connection:
         watch = Watch(connection)
