@@ -37,7 +37,7 @@ from server.realtime.inbox import (
     VoiceVerdict,
 )
 from server.realtime.machine import Machine
-from server.realtime.schema import ErrorBody
+from server.realtime.schema import ErrorBody, SessionKind
 from server.realtime.server_events import Error, ServerEvent
 from server.realtime.session_config import Profile
 from server.store import AudioStore
@@ -122,15 +122,17 @@ class Session:
         dialect: Dialect,
         asked_model: str,
         *,
+        kind: SessionKind = "realtime",
         changes: Mapping[str, Any] | None = None,
         traces: Traces | None = None,
     ) -> None:
-        """`changes` are what the session begins with beyond the pipeline's defaults; see `Machine`."""
+        """For `kind` and `changes`, what the session begins with beyond the pipeline's defaults, see `Machine`."""
         self._line = line
         self._dialect = dialect
         self.outbound = Outbound()
         self._inbox = Inbox()
-        self._machine = Machine(profile, new_id, int(time.time()) + SESSION_S, asked_model, changes=changes)
+        expires_at = int(time.time()) + SESSION_S
+        self._machine = Machine(profile, new_id, expires_at, asked_model, kind=kind, changes=changes)
         self._trace = traces.open(self._machine.session.id) if traces is not None else None
         self._store = AudioStore()
         self._voice = hub.open(self._heard)
