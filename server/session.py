@@ -19,7 +19,7 @@ from pipeline.errors import StageError, StageTimeoutError
 from pipeline.line import Line
 from pipeline.stages import LanguageModelStream, Pause
 from pipeline.turn import failure_code, run_turn
-from pipeline.types import LISTENING_RATE, WIRE_RATE, RunId, TurnAudio, TurnFailed, TurnRequest
+from pipeline.types import LISTENING_RATE, WIRE_RATE, RunId, TokenLogProbability, TurnAudio, TurnFailed, TurnRequest
 from pipeline.workers import CancelToken, SerialWorker, wait_out
 from server.hearing import Hearing
 from server.outbound import Outbound, SlowClient
@@ -256,8 +256,8 @@ class Session:
     def _heard(self, verdict: VoiceVerdict | VoiceFailed) -> None:
         self._inbox.put_now(verdict)
 
-    def _show_words(self, turn: int, text: str) -> None:
-        self._inbox.put_now(PartialTranscript(turn, text))
+    def _show_words(self, turn: int, text: str, tokens: tuple[TokenLogProbability, ...]) -> None:
+        self._inbox.put_now(PartialTranscript(turn, text, tokens))
 
     def _hypothesise(self, ask: do.Hypothesise) -> None:
         # Asked here, not in the task: its place among the feeds is now.

@@ -93,6 +93,8 @@ class TranscriptionDelta(ServerEvent, tag="conversation.item.input_audio_transcr
     item_id: str
     content_index: int
     delta: str
+    logprobs: list[LogProb] | UnsetType | None = UNSET
+    """As in `TranscriptionCompleted`, of the tokens that begin in `delta`."""
 
 
 class TranscriptionCompleted(ServerEvent, tag="conversation.item.input_audio_transcription.completed"):

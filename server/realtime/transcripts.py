@@ -1,6 +1,8 @@
 """What was said, on its way into words: what the client is told of it, and who waits for it."""
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable
+from typing import TypeAlias
 
 from msgspec import UNSET, UnsetType
 
@@ -19,6 +21,8 @@ from server.realtime.server_events import (
     TranscriptionSegment,
 )
 from server.realtime.usage import transcription_usage
+
+Tokens: TypeAlias = tuple[TokenLogProbability, ...]
 
 _PART = 0
 """Items of Parley have one content part."""
@@ -52,7 +56,7 @@ class Transcripts:
             if self._conversation.find(item.id) is None:
                 return
         if spoken is not None and spoken.turn == partial.turn and self._is_wanted:
-            self._show(spoken, partial.text)
+            self._show(spoken, partial.text, partial.tokens)
 
     def finish(self, result: Transcribed) -> None:
         """Takes the transcript of a committed utterance."""
@@ -62,7 +66,7 @@ class Transcripts:
         transcript = result.transcript
         item.text = transcript.text
         if self._is_wanted and self._conversation.find(item.id) is not None:
-            self._show(utterance, item.text)
+            self._show(utterance, item.text, transcript.token_log_probabilities)
             self._send_segments(item, transcript)
             self._outbox.send(
                 TranscriptionCompleted(
@@ -70,7 +74,7 @@ class Transcripts:
                     content_index=_PART,
                     transcript=item.text,
                     usage=transcription_usage(transcript, item.heard_ticks),
-                    logprobs=self._log_probs(transcript),
+                    logprobs=self._log_probs(item.text, transcript.token_log_probabilities),
                 )
             )
         self._responding.words_are_known(item.id)
@@ -92,11 +96,18 @@ class Transcripts:
         """Whether the client wants to see the words."""
         return self._session().audio.input.transcription is not None
 
-    def _show(self, utterance: Utterance, text: str) -> None:
-        """Sends what `text` goes on with behind what was shown; nothing where it is another text."""
-        if text.startswith(utterance.shown) and (delta := text[len(utterance.shown) :]):
+    def _show(self, utterance: Utterance, text: str, tokens: Tokens) -> None:
+        """Sends what `text` goes on with behind what was shown; nothing where it is another text.
+
+        `tokens` are those of a text that begins with this one.
+        """
+        start = len(utterance.shown)
+        if text.startswith(utterance.shown) and (delta := text[start:]):
             utterance.shown = text
-            self._outbox.send(TranscriptionDelta(item_id=utterance.item_id, content_index=_PART, delta=delta))
+            logprobs = self._log_probs(delta, tokens_between(tokens, text, start))
+            self._outbox.send(
+                TranscriptionDelta(item_id=utterance.item_id, content_index=_PART, delta=delta, logprobs=logprobs)
+            )
 
     def _send_segments(self, item: MessageItem, transcript: Transcript) -> None:
         # A session that answers is followed by clients that know nothing of segments: OpenAI's has none either.
@@ -112,16 +123,19 @@ class Transcripts:
                 )
             )
 
-    def _log_probs(self, transcript: Transcript) -> list[LogProb] | UnsetType | None:
+    def _log_probs(self, text: str, tokens: Tokens) -> list[LogProb] | UnsetType | None:
         if not self._session().include:
             return UNSET
-        if transcript.text and not transcript.token_log_probabilities:
-            return None
-        return log_probs(transcript.token_log_probabilities)
+        if text and not tokens:
+            return None  # the transcriber told none of this text, and none are invented
+        return [LogProb(token=each.text, logprob=each.log_probability, bytes=list(each.utf8)) for each in tokens]
 
 
-def log_probs(tokens: Iterable[TokenLogProbability]) -> list[LogProb]:
-    """Returns log probabilities as the protocol writes them."""
-    return [
-        LogProb(token=token.text, logprob=token.log_probability, bytes=list(token.text.encode())) for token in tokens
-    ]
+def tokens_between(tokens: Tokens, text: str, start: int) -> Tokens:
+    """Returns those of `tokens` that begin in `text[start:]`; none where they do not spell a text that begins so."""
+    spelled = "".join(token.text for token in tokens)
+    if not spelled.lstrip().startswith(text):
+        return ()
+    ends = itertools.accumulate((len(token.text) for token in tokens), initial=len(spelled.lstrip()) - len(spelled))
+    begins = zip(tokens, ends, strict=False)
+    return tuple(token for token, at in begins if start <= max(0, at) < len(text))

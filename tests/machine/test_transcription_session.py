@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.types import Segment, TokenLogProbability, Transcript
 from server.realtime import commands as do
+from server.realtime.transcripts import tokens_between
 from server.wire import Dialect, beta, ga
 from tests.machine.scenes import error_of, kinds, say
 from tests.machine.world import FRAME, PROFILE, READING, SEMANTIC, World
@@ -419,12 +420,48 @@ def test_log_probabilities_come_where_they_are_included_and_only_then(kind: Any)
         {"token": " thé", "logprob": -1.5, "bytes": [32, 116, 104, 0xC3, 0xA9]},
     ]
     assert completed(Transcript(""))["logprobs"] == []
+    assert world.wire.of_type(f"{TOLD}.delta")[-1]["logprobs"] is None, "its tokens do not spell the text"
     assert completed(Transcript("hello"))["logprobs"] is None, "none were given, and none are invented"
     for none in ([], None):
         world.client(type="session.update", session={"type": kind, "include": [LOGPROBS]})
         (event,) = world.client(type="session.update", session={"type": kind, "include": none})
         assert event["session"]["include"] == none
         assert "logprobs" not in completed(HEARD)
+
+
+def tokens(*texts: str) -> tuple[TokenLogProbability, ...]:
+    return tuple(TokenLogProbability(text, -1.0) for text in texts)
+
+
+def test_each_delta_brings_the_probabilities_of_its_own_tokens() -> None:
+    world = listening(ABLE)
+    update(world, include=[LOGPROBS])
+    world.speak(10, voiced=True)
+    (turn,) = world.utterances
+    (first,) = world.show_partial(turn, "hello the", *tokens(" hel", "lo", " the", " rain"))
+    world.speak(16, voiced=False)
+    whole = tokens(" hel", "lo", " the", "re", ".")
+    rest, completed = world.transcribe(turn, Transcript("hello there.", 5, token_log_probabilities=whole))
+    told = [[token["token"] for token in event["logprobs"]] for event in (first, rest, completed)]
+    assert told == [[" hel", "lo", " the"], ["re", "."], [" hel", "lo", " the", "re", "."]]
+
+
+@pytest.mark.parametrize(
+    ("spelled", "text", "start", "found"),
+    [
+        ((), "hello", 0, ()),
+        (("hello",), "hello", 0, ("hello",)),
+        (("hello",), "hello", 5, ()),
+        ((" hello", " there"), "hello there", 5, (" there",)),
+        (("你", "好吗"), "你好", 1, ("好吗",)),
+        (("hullo",), "hello", 0, ()),
+        (("hel",), "hello", 0, ()),
+    ],
+)
+def test_tokens_are_found_where_they_spell_the_text(
+    spelled: tuple[str, ...], text: str, start: int, found: tuple[str, ...]
+) -> None:
+    assert tokens_between(tokens(*spelled), text, start) == tokens(*found)
 
 
 def test_a_transcriber_without_log_probabilities_has_them_refused_in_sessions_that_answer_too() -> None:

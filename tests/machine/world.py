@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.types import (
     Generated,
     RunId,
+    TokenLogProbability,
     Transcript,
     TurnAudio,
     TurnCall,
@@ -158,9 +159,9 @@ class World:
         ask = self.questions.pop(0)
         self.handle(Hypothesis(ask.run, Transcript(text, tokens=len(text.split()))))
 
-    def show_partial(self, turn: int, text: str) -> list[dict[str, Any]]:
-        """Hypotheses of an utterance have agreed on these words."""
-        return self.handle(PartialTranscript(turn, text))
+    def show_partial(self, turn: int, text: str, *tokens: TokenLogProbability) -> list[dict[str, Any]]:
+        """Hypotheses of an utterance have agreed on these words; the newest is spelled by `tokens`."""
+        return self.handle(PartialTranscript(turn, text, tokens))
 
     def assess(self, silence_ms: int) -> None:
         ask = self.pauses.pop(0)
