@@ -1,9 +1,12 @@
 """Transcription sessions: what is said comes back in words, and nothing is ever answered; log probabilities."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pipeline.types import Segment, TokenLogProbability, Transcript
 from server.realtime import commands as do
@@ -213,6 +216,55 @@ def test_it_ends_as_any_session() -> None:
     world = listening()
     say(world, "hello")
     world.speak(10, voiced=True)
+    world.disconnect()
+
+
+DETECTIONS: list[Any] = [
+    None,
+    {"type": "server_vad", "silence_duration_ms": 200},
+    {"type": "server_vad", "create_response": False},
+    {"type": "semantic_vad", "eagerness": "high"},
+]
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> Callable[[World], object]:
+    """Something that the user, the client or a stage does."""
+    frames, voiced = draw(st.integers(1, 20)), draw(st.booleans())
+    words = draw(st.sampled_from(["", "hello", "hello there", "what"]))
+    detection = draw(st.sampled_from(DETECTIONS))
+    acts: list[Callable[[World], object]] = [
+        lambda world: world.speak(frames, voiced),
+        lambda world: world.append(frames * 100),
+        lambda world: world.client(type="input_audio_buffer.commit"),
+        lambda world: world.client(type="input_audio_buffer.clear"),
+        lambda world: update(world, audio={"input": {"turn_detection": detection}}),
+        lambda world: update(world, audio={"input": {"transcription": {} if voiced else None}}),
+        lambda world: world.client(type="response.create"),
+        lambda world: world.questions and world.answer_hypothesis(words),
+        lambda world: world.pauses and world.assess(frames * 20),
+        lambda world: world.utterances and world.show_partial(max(world.utterances), words),
+        lambda world: world.finishing and world.transcribe(world.finishing[0], words if voiced else None),
+    ]
+    return draw(st.sampled_from(acts))
+
+
+@given(profile=st.sampled_from([SEMANTIC, READING]), acts=st.lists(steps(), max_size=40))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_happens_nothing_is_answered_and_every_item_gets_its_words(
+    profile: Any, acts: list[Callable[[World], object]]
+) -> None:
+    """`World` checks each event and the invariants of the wire."""
+    world = listening(profile)
+    for act in acts:
+        act(world)
+    hears(world, transcription={})
+    for turn in world.finishing:
+        (*_, completed) = world.transcribe(turn, "the end")
+        assert completed["transcript"] == "the end"
+    assert not world.runs
+    assert not [kind for kind in kinds(world.wire.events) if kind.startswith("response.")]
+    world.wire.end()
     world.disconnect()
 
 
