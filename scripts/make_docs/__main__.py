@@ -9,7 +9,10 @@ from scripts.make_docs import engines, protocol
 
 ROOT = Path(__file__).parents[2]
 
-DOCUMENTS: Mapping[str, Callable[[], str]] = {"docs/engines.md": engines.document, "docs/protocol.md": protocol.document}
+DOCUMENTS: Mapping[str, Callable[[], str]] = {
+    "docs/engines.md": engines.document,
+    "docs/protocol.md": protocol.document,
+}
 
 
 def main() -> int:

@@ -206,8 +206,11 @@ def _server_sections(is_beta: bool) -> Mapping[str, Sequence[Row]]:
             sections[event] = [_server_row(each, sent[event], is_beta) for each in rows]
             sections[event] = [*sections[event], *(_pointer(name) for name in _OBJECTS if name in model.model_fields)]
     for name, (event, title) in _OBJECTS.items():
-        rows = [each for each in package.fields(event, package.server_events(is_beta)[event])]
-        inside = [each for each in rows if each.path.startswith(f"{name}.")]
+        inside = [
+            each
+            for each in package.fields(event, package.server_events(is_beta)[event])
+            if each.path.startswith(f"{name}.")
+        ]
         sections[title] = [_server_row(each, sent[event], is_beta) for each in inside]
     return sections
 

@@ -59,7 +59,7 @@ def _of_struct(kind: Struct) -> Iterator[dict[str, Any]]:
             yield {**usual, name: value}
 
 
-def _values(kind: types.Type, name: str) -> Iterator[Any]:
+def _values(kind: types.Type, name: str) -> Iterator[Any]:  # noqa: PLR0912 - one branch a type
     if name in _BY_NAME and isinstance(kind, types.DictType | types.ListType):
         yield _BY_NAME[name]
         return

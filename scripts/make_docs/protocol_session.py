@@ -8,7 +8,6 @@ import inspect
 import itertools
 import json
 import re
-
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -169,5 +168,3 @@ def is_about(param: str | None, path: str) -> bool:
 
 def _leads_to(outer: str, inner: str) -> bool:
     return inner == outer or inner.startswith((f"{outer}.", f"{outer}["))
-
-

@@ -79,12 +79,15 @@ def _collect(annotation: Any, found: Kinds) -> None:
 
 TOOL = {"type": "function", "name": "look_up", "description": "Looks it up.", "parameters": {"type": "object"}}
 _TEXT = {"type": "input_text", "text": "hello"}
-_IMAGE = "data:image/png;base64," + base64.b64encode(
-    bytes.fromhex(
-        "89504e470d0a1a0a0000000d49484452000000010000000108020000009077"
-        "53de0000000c49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
-    )
-).decode()
+_IMAGE = (
+    "data:image/png;base64,"
+    + base64.b64encode(
+        bytes.fromhex(
+            "89504e470d0a1a0a0000000d49484452000000010000000108020000009077"
+            "53de0000000c49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
+        )
+    ).decode()
+)
 _SILENCE = base64.b64encode(bytes(4_800)).decode()
 
 WHOLE: dict[str, list[Object]] = {

@@ -3,7 +3,7 @@
 from msgspec import inspect as types
 
 
-def in_words(kind: types.Type) -> str:  # noqa: PLR0911 - one answer a type
+def in_words(kind: types.Type) -> str:  # noqa: PLR0911, PLR0912 - one answer a type
     """Returns what values a type allows, as a document says it."""
     match kind:
         case types.Metadata(type=inner):
