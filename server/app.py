@@ -105,6 +105,7 @@ class Server:
             dialect = wire.choose(request.headers, subprotocols_of(request.headers), request.path)
             profile = self._profile(line)
             self._begun(profile, opening, asked or line.name)
+            timings = _asks_for_timings(request)
         except UnknownModelError as error:
             return refusal(404, "model_not_found", str(error), "model")
         except Refusal as error:
@@ -119,6 +120,7 @@ class Server:
             asked or opening.model or line.name,
             changes=opening.changes,
             traces=self._traces,
+            timings=timings,
         )
         await self._serve(connection, session)
         return connection
@@ -190,6 +192,18 @@ class Server:
         for task in self._sessions:
             task.cancel()
         await asyncio.gather(*self._sessions, return_exceptions=True)
+
+
+def _asks_for_timings(request: web.Request) -> bool:
+    """Whether the client wants to be told where the time of its responses goes: see timings.py.
+
+    Raises:
+        Refusal: it says neither yes nor no.
+    """
+    asked = request.query.get("timings", "false")
+    if asked not in ("true", "false"):
+        raise Refusal("invalid_value", f"`?timings={asked}`: it is true or false.", "timings")
+    return asked == "true"
 
 
 def _foreign_origin(request: web.Request) -> web.Response | None:
