@@ -28,7 +28,7 @@ VERBS: Final[Mapping[str, str]] = {
     "talk": "talk to a running server, by microphone or by WAV file",
     "say": "try speech synthesis alone, without a server",
     "listen": "try transcription alone, without a server",
-    "bench": "measure where the milliseconds of a turn go, on any Realtime server",
+    "bench": "measure where the time of a turn goes, on any server",
 }
 """The verbs, and what each does in one line."""
 

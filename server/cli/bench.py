@@ -17,7 +17,7 @@ from server.cli.failure import RunFailedError
 from server.cli.wav import check_writable
 
 NAME = "bench"
-HELP = "measure where the milliseconds of a turn go, on any Realtime server"
+HELP = "measure where the time of a turn goes, on any server"
 
 _EPILOG = """\
 examples:
