@@ -20,9 +20,11 @@ from server.realtime.schema import (
     SemanticVad,
     ServerVad,
     Session,
+    SessionKind,
     ToolChoiceParam,
     Transcription,
 )
+from server.realtime.transcription_session import check_update, without_responses
 
 _OPENAI_TRANSCRIBERS = re.compile(r"whisper-1|gpt-.*(transcribe|whisper).*")
 """Names of OpenAI's transcription models; they lead to the pipeline's own, as its realtime models do."""
@@ -41,6 +43,8 @@ class Profile:
     languages: frozenset[str]
     transcriber_prompt: bool
     speculation: bool
+    log_probabilities: bool = False
+    """Whether the transcriber tells how likely the tokens of a transcript are."""
     tools: bool = False
     forced_calls: bool = False
     """Whether the language model can be given tools, and be made to call one."""
@@ -54,9 +58,13 @@ class Profile:
     """Whether there is a folder for traces. Without one, `tracing` is null whatever is asked for."""
 
 
-def initial_session(profile: Profile, session_id: str, expires_at: int) -> Session:
+def initial_session(profile: Profile, session_id: str, expires_at: int, kind: SessionKind = "realtime") -> Session:
     """Returns the configuration that a session starts with. `expires_at` is in seconds since 1970."""
+    answers = kind == "realtime"
+    # Whoever put such a detector into the pipeline wants it used by clients that do not choose, too.
+    detection = SemanticVad if profile.endpointing_reads else ServerVad
     return Session(
+        type=kind,
         id=session_id,
         model=profile.model,
         expires_at=expires_at,
@@ -65,8 +73,7 @@ def initial_session(profile: Profile, session_id: str, expires_at: int) -> Sessi
         audio=Audio(
             input=AudioInput(
                 transcription=Transcription(model=profile.transcriber),
-                # Whoever put such a detector into the pipeline wants it used by clients that do not choose, too.
-                turn_detection=SemanticVad() if profile.endpointing_reads else ServerVad(),
+                turn_detection=detection(create_response=answers, interrupt_response=answers),
             ),
             output=AudioOutput(voice=profile.voice),
         ),
@@ -89,13 +96,14 @@ def updated_session(
     Raises:
         Refusal: a field is unknown, of the wrong type, or asks for what the pipeline cannot do.
     """
-    if update.get("type") != "realtime":
-        raise Refusal("invalid_value", "`session.type` must be 'realtime'.", "session.type")
+    check_update(update, session.type)
     for name in FIXED_SESSION_FIELDS & update.keys():
         raise Refusal("unknown_parameter", f"`session.{name}` is set by the server.", f"session.{name}")
     merged = _merge(msgspec.to_builtins(session), update, profile.transcriber)
     if merged["model"] == model or (isinstance(merged["model"], str) and profile.answers_to(merged["model"])):
         merged["model"] = session.model
+    if session.type == "transcription":
+        without_responses(merged)
     try:
         new = msgspec.convert(merged, Session, strict=True)
     except msgspec.ValidationError as error:
@@ -115,7 +123,7 @@ def _merge(old: Mapping[str, Any], new: Mapping[str, Any], transcriber: str) -> 
     for key, value in new.items():
         before = old.get(key)
         if key == "transcription" and isinstance(value, dict):
-            merged[key] = {"model": transcriber, **value}
+            merged[key] = {**value, "model": transcriber if value.get("model") is None else value["model"]}
         elif _is_plain(value) and isinstance(before, dict) and _is_plain(before):
             merged[key] = _merge(before, value, transcriber)
         else:
@@ -161,6 +169,12 @@ def _check(new: Session, old: Session, profile: Profile, voice_is_fixed: bool) -
         check_tools(new.tools, new.tool_choice, profile, "session")
     if new.audio.input.transcription is not None:
         _check_transcription(new.audio.input.transcription, profile)
+    if new.include and not profile.log_probabilities:
+        raise Refusal(
+            "invalid_value",
+            f"'{profile.transcriber}', which transcribes here, gives no log probabilities: leave `include` out.",
+            "session.include",
+        )
 
 
 def check_voice(voice: str, profile: Profile, param: str) -> None:
@@ -207,12 +221,14 @@ def tool_choice_of(choice: ToolChoiceParam) -> ToolChoice:
 def _check_transcription(transcription: Transcription, profile: Profile) -> None:
     where = "session.audio.input.transcription"
     model = transcription.model
-    if model != profile.transcriber and not _OPENAI_TRANSCRIBERS.fullmatch(model):
+    if model != profile.transcriber and not names_a_transcriber(model):
         raise Refusal(
             "invalid_value",
             f"There is no transcription model '{model}'. This pipeline's is '{profile.transcriber}'.",
             f"{where}.model",
         )
+    if model.endswith("-diarize"):
+        raise Refusal("invalid_value", f"'{profile.transcriber}' does not tell speakers apart.", f"{where}.model")
     language = transcription.language
     if language and not any(speaks(language, known) for known in profile.languages):
         known_languages = ", ".join(sorted(profile.languages))
@@ -221,8 +237,21 @@ def _check_transcription(transcription: Transcription, profile: Profile) -> None
             f"'{profile.transcriber}' does not understand '{language}', only: {known_languages}.",
             f"{where}.language",
         )
-    if transcription.prompt is not UNSET and transcription.prompt and not profile.transcriber_prompt:
-        raise Refusal("invalid_value", f"'{profile.transcriber}' takes no prompt.", f"{where}.prompt")
+    for name in ("prompt", "keywords"):
+        value = getattr(transcription, name)
+        if value is not UNSET and value and not profile.transcriber_prompt:
+            raise Refusal("invalid_value", f"'{profile.transcriber}' takes no {name}.", f"{where}.{name}")
+
+
+def prompt_of(transcription: Transcription) -> str | None:
+    """Returns what the transcriber is told besides the language: the prompt, and the keywords behind it."""
+    parts = [transcription.prompt or "", ", ".join(transcription.keywords or ())]
+    return " ".join(part for part in parts if part.strip()) or None
+
+
+def names_a_transcriber(model: str) -> bool:
+    """Returns whether this is OpenAI's name of a transcription model: any pipeline's own takes its place."""
+    return _OPENAI_TRANSCRIBERS.fullmatch(model) is not None
 
 
 def speaks(asked: str, known: str) -> bool:
@@ -236,7 +265,9 @@ _NOT_YET: tuple[tuple[str, str], ...] = (
     (r"idle_timeout_ms", "An idle timeout is not there yet in this version of Parley"),
     (r"format\.(type|rate)", "The formats are audio/pcm at 24000 Hz, audio/pcmu and audio/pcma"),
     (r"noise_reduction", "Noise reduction is not there yet in this version of Parley: it is null"),
-    (r"prompt|include", "This is not there yet in this version of Parley: it is null"),
+    (r"delay", "Words are shown as soon as they are certain: it is null"),
+    (r"languages", "Say one `language`, or leave it out where the transcriber recognises it: it is null"),
+    (r"prompt", "This is not there yet in this version of Parley: it is null"),
     (r"truncation", "Truncation is 'auto' in this version of Parley"),
     (r"image_url|detail", "Images are not there yet in this version of Parley"),
     (r"item\.type", "MCP items are not there yet in this version of Parley"),

@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.types import (
     Generated,
     RunId,
+    TokenLogProbability,
     Transcript,
     TurnAudio,
     TurnCall,
@@ -36,10 +37,10 @@ from server.realtime.inbox import (
     VoiceVerdict,
 )
 from server.realtime.machine import Machine
+from server.realtime.schema import SessionKind
 from server.realtime.session_config import Profile
 from server.realtime.usage import ms_to_ticks
 from server.wire import Dialect, beta, ga
-from tests.wire.sdk import check, check_beta
 from tests.wire_checker import WireChecker
 
 FRAME = 768
@@ -88,13 +89,15 @@ class SimulatedUtterance:
 
 
 class World:
-    def __init__(self, profile: Profile = PROFILE, dialect: Dialect = ga) -> None:
+    def __init__(self, profile: Profile = PROFILE, dialect: Dialect = ga, kind: SessionKind = "realtime") -> None:
         """`dialect` is what `client` speaks, and what `wire` and the lists of events are in."""
         self.dialect = dialect
         counter = itertools.count()
-        self.machine = Machine(profile, lambda prefix: f"{prefix}_{next(counter)}", 2_000_000_000, profile.model)
-        self.wire = WireChecker()
-        self.other_wire = WireChecker()
+        self.machine = Machine(
+            profile, lambda prefix: f"{prefix}_{next(counter)}", 2_000_000_000, profile.model, kind=kind
+        )
+        self.wire = WireChecker(max_sound=None)
+        self.other_wire = WireChecker(max_sound=None)
         """The same session, as a client of the other dialect would see it."""
         self.now = 0
         self.epoch = 0
@@ -105,6 +108,8 @@ class World:
         self.utterances: dict[int, SimulatedUtterance] = {}
         self.questions: list[do.Hypothesise] = []
         self.pauses: list[do.AssessPause] = []
+        self.transcription: do.SetTranscription | None = None
+        """How the next utterance is transcribed."""
         self.voiced: list[tuple[int, int]] = []
         self.forgotten = 0
         self.instructions_at_creation: dict[str, str] = {}
@@ -153,9 +158,9 @@ class World:
         ask = self.questions.pop(0)
         self.handle(Hypothesis(ask.run, Transcript(text, tokens=len(text.split()))))
 
-    def show_partial(self, turn: int, text: str) -> list[dict[str, Any]]:
-        """Hypotheses of an utterance have agreed on these words."""
-        return self.handle(PartialTranscript(turn, text))
+    def show_partial(self, turn: int, text: str, *tokens: TokenLogProbability) -> list[dict[str, Any]]:
+        """Hypotheses of an utterance have agreed on these words; the newest is spelled by `tokens`."""
+        return self.handle(PartialTranscript(turn, text, tokens))
 
     def assess(self, silence_ms: int) -> None:
         ask = self.pauses.pop(0)
@@ -165,12 +170,13 @@ class World:
     def finishing(self) -> list[int]:
         return [turn for turn, utterance in self.utterances.items() if utterance.state == "finishing"]
 
-    def transcribe(self, turn: int, text: str | None) -> list[dict[str, Any]]:
-        """The transcript of a turn arrives; None: the stage fails."""
+    def transcribe(self, turn: int, text: str | Transcript | None) -> list[dict[str, Any]]:
+        """The transcript of a turn arrives, as its words or whole; None: the stage fails."""
         self.utterances[turn].state = "done"
         if text is None:
             return self.handle(TranscriptionFault(turn, "transcription_failed", "broken"))
-        return self.handle(Transcribed(turn, Transcript(text, tokens=len(text.split()))))
+        whole = text if isinstance(text, Transcript) else Transcript(text, tokens=len(text.split()))
+        return self.handle(Transcribed(turn, whole))
 
     def step_run(self, run: SimulatedRun, what: str) -> list[dict[str, Any]]:
         """A run makes something: a clause with sound, its end, or a failure. Cancelled ones may still do so."""
@@ -227,6 +233,8 @@ class World:
                     self._utterance(turn).state = "finishing"
                 case do.DiscardUtterance(turn=turn):
                     self._utterance(turn).state = "discarded"
+                case do.SetTranscription():
+                    self.transcription = command
                 case do.StartRun(request=request, held=held):
                     assert request.run not in self.runs, "every run has an id of its own"
                     self.runs[request.run] = SimulatedRun(request, held)
@@ -261,7 +269,6 @@ class World:
         if (frame := dialect.encode(event)) is None:
             return None
         sent: dict[str, Any] = msgspec.json.decode(frame)
-        (check if dialect is ga else check_beta)(sent)
         wire.see(sent)
         return sent
 
