@@ -90,6 +90,9 @@ class Report:
         self.lines = lines
         self.log = log
 
+    def has(self, step: str) -> bool:
+        return any(line["step"] == step for line in self.lines)
+
     def __getitem__(self, step: str) -> dict[str, Any]:
         found = [line for line in self.lines if line["step"] == step]
         assert found, f"the driver did not report {step!r}, but {self.lines}\n{self.log[-4000:]}"

@@ -29,7 +29,9 @@ async def test_the_newest_package(relay: Relay, sounds: Path, dialect: dict[str,
 
 
 async def _converse(command: Sequence[str], relay: Relay, sounds: Path, dialect: dict[str, str]) -> None:
-    _check(await drive(command, "openai_python.py", relay, sounds, PARLEY_MODEL="slow", **dialect), relay, dialect)
+    report = await drive(command, "openai_python.py", relay, sounds, PARLEY_MODEL="slow", **dialect)
+    assert report.has("transcription")
+    _check(report, relay, dialect)
 
 
 @both_dialects
@@ -40,6 +42,7 @@ async def test_the_package_for_javascript(
     client = await OPENAI_NODE.ready()
     own = {"PARLEY_PACKAGES": str(client.folder), "NODE_EXTRA_CA_CERTS": str(parley.certificate), **dialect}
     report = await drive(client.command, "openai_node.mjs", tls_relay, sounds, PARLEY_MODEL="slow", **own)
+    assert report.has("transcription") or dialect
     _check(report, tls_relay, dialect)
 
 
@@ -61,5 +64,8 @@ def _check(report: Report, relay: Relay, dialect: dict[str, str]) -> None:
     assert len(cut["kept"].split()) < 9, "what was not heard in 0.7 s of a sentence is no part of it any more"
     assert cut["problems"] == []
     assert report["closed"]["code"] == 1000
-    assert relay.wire.beta is bool(dialect)
+    if report.has("transcription"):
+        assert report["transcription"] == {"step": "transcription", "heard": SPOKEN["question"], "problems": []}
+        assert not relay.wires[1].said.responses, "nothing is answered"
+    assert relay.wires[0].beta is bool(dialect)
     relay.check()

@@ -91,6 +91,27 @@ async function main() {
   microphone.close();
   realtime.close();
   await new Promise((resolve) => realtime.socket.on("close", (code) => resolve(report("closed", { code }))));
+  if (!BETA) await transcribe(client);
+}
+
+// With an ephemeral key that begins a transcription session.
+async function transcribe(client) {
+  const transcription = { model: "gpt-4o-transcribe", language: "en" };
+  const session = { type: "transcription", audio: { input: { transcription } } };
+  const secret = await client.realtime.clientSecrets.create({ session });
+  const realtime = new OpenAIRealtimeWS({ model: MODEL }, new OpenAI({ baseURL: URL, apiKey: secret.value }));
+  const watch = new Watch();
+  realtime.on("event", (event) => watch.see(event.type, event));
+  realtime.on("error", (error) => watch.see("problem", error.message));
+  await watch.waitFor("session.created");
+  const microphone = new Microphone((frame) =>
+    realtime.send({ type: "input_audio_buffer.append", audio: frame.toString("base64") }),
+  );
+  microphone.say("question");
+  const heard = await watch.waitFor("conversation.item.input_audio_transcription.completed");
+  report("transcription", { heard: heard.transcript, problems: watch.of("problem") });
+  microphone.close();
+  realtime.close();
 }
 
 run(main);

@@ -55,6 +55,10 @@ def modalities(*names):
     return {"modalities": list(names)} if BETA else {"output_modalities": [names[-1]]}
 
 
+async def send_by(connection, frame):
+    await connection.input_audio_buffer.append(audio=base64.b64encode(frame).decode())
+
+
 async def main():
     # In beta the package makes wss:// of any URL but this one.
     more = {"websocket_base_url": WEBSOCKET_URL} if BETA else {}
@@ -98,10 +102,7 @@ async def main():
         await connection.session.update(session=settings(**modalities("text", "audio")))
         await watch.wait_for("session.updated", 2)
 
-        async def send(frame):
-            await connection.input_audio_buffer.append(audio=base64.b64encode(frame).decode())
-
-        microphone = Microphone(send)
+        microphone = Microphone(lambda frame: send_by(connection, frame))
         microphone.say("question")
         await done()
         heard = await watch.wait_for(TRANSCRIPT)
@@ -132,6 +133,14 @@ async def main():
         await microphone.close()
     await asyncio.wait_for(watch.task, SECONDS)
     report("closed", code=1000)
+
+    async with realtime.connect(model=MODEL, extra_query={"intent": "transcription"}) as connection:
+        watch = Watch(connection)
+        microphone = Microphone(lambda frame: send_by(connection, frame))
+        microphone.say("question")
+        heard = await watch.wait_for(TRANSCRIPT)
+        report("transcription", heard=heard.transcript, problems=watch.problems())
+        await microphone.close()
 
 
 run(main)
