@@ -26,6 +26,12 @@ class Brain(Endpoint):
         super().__init__()
         self.heard = _understood
 
+    def story_so_far(self) -> list[str]:
+        """Returns the words that it was told the user has heard of its last story."""
+        messages = self.asked("chat")[-1].json["messages"]
+        stories = [each["content"] for each in messages if str(each.get("content")).startswith("Sentence")]
+        return str(stories[-1]).split() if stories else []
+
     def _chat(self, body: dict[str, Any]) -> Answer:
         last = body["messages"][-1]
         text = str(last.get("content") or "")

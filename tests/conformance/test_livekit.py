@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.brain import SPOKEN
-from tests.conformance.conftest import drive
+from tests.conformance.conftest import Parley, drive
 from tests.conformance.environments import LIVEKIT, LIVEKIT_OLD
 from tests.conformance.relay import Relay
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize("pipeline", ["scripted", "slow"])
-async def test_an_agent_session(relay: Relay, sounds: Path, pipeline: str) -> None:
+async def test_an_agent_session(parley: Parley, relay: Relay, sounds: Path, pipeline: str) -> None:
     client = await LIVEKIT.ready()
     report = await drive(client.command, "livekit_agents.py", relay, sounds, PARLEY_MODEL=pipeline)
     assert report["text"]["said"] == ["You said good morning."]
@@ -26,6 +26,7 @@ async def test_an_agent_session(relay: Relay, sounds: Path, pipeline: str) -> No
     assert cut["said"][-1] == f"You said {SPOKEN['more']}."
     assert report["closed"]["problems"] == []
     assert relay.wire.of_type("conversation.item.truncate"), "the client says what was heard"
+    assert len(parley.brain.story_so_far()) < 60, "the user has not heard more of the story"
     relay.check(expected={"response_cancel_not_active"})
 
 
