@@ -45,7 +45,7 @@ endif
 
 # Fast ones first: what is broken shows soon.
 FAST := tests/test_architecture.py tests/pipeline tests/machine tests/wire
-SLOW := tests/e2e
+SLOW := tests/e2e tests/conformance
 OTHERS := $(filter-out $(FAST) $(SLOW) tests/__pycache__,$(wildcard tests/test_*.py) $(patsubst %/,%,$(wildcard tests/*/)))
 TESTS := $(wildcard $(FAST)) $(OTHERS) $(wildcard $(SLOW))
 
