@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from pipeline.audio import StreamResampler, pcm16_from_bytes
@@ -22,6 +23,7 @@ from pipeline.turn import failure_code, run_turn
 from pipeline.types import LISTENING_RATE, WIRE_RATE, RunId, TurnAudio, TurnFailed, TurnRequest
 from pipeline.workers import CancelToken, SerialWorker, wait_out
 from server.hearing import Hearing
+from server.keepsakes import Keepsakes
 from server.outbound import Outbound, SlowClient
 from server.realtime import commands as do
 from server.realtime.client_events import ClientEvent
@@ -133,6 +135,7 @@ class Session:
         self._machine = Machine(profile, new_id, int(time.time()) + SESSION_S, asked_model, changes=changes)
         self._trace = traces.open(self._machine.session.id) if traces is not None else None
         self._store = AudioStore()
+        self._keepsakes = Keepsakes()
         self._voice = hub.open(self._heard)
         self._hearing = Hearing(line.transcription, line.timeouts.transcription, self._show_words)
         self._model: LanguageModelStream = line.llm.open()
@@ -149,6 +152,13 @@ class Session:
             do.Hypothesise: self._hypothesise,
             do.AssessPause: self._assess,
             do.FinishTranscript: self._finish,
+            do.TakeSound: lambda take: self._hearing.take(take.turn, pcm16_from_bytes(take.audio)),
+            do.KeepSpoken: lambda keep: self._keepsakes.keep(keep.item_id, 0, self._store.read(keep.start, keep.end)),
+            do.KeepRecording: lambda keep: self._keepsakes.keep(
+                keep.item_id, keep.content_index, pcm16_from_bytes(keep.audio)
+            ),
+            do.ForgetSound: lambda forget: self._keepsakes.forget(forget.item_id),
+            do.SendRetrieved: self._send_retrieved,
             do.DiscardUtterance: lambda drop: self._hearing.discard(drop.turn),
             do.SetTranscription: lambda how: self._hearing.configure(how.language, how.prompt, how.shows),
             do.StartRun: self._start_run,
@@ -211,6 +221,10 @@ class Session:
         if self._trace is not None:
             self._trace.server(event)
         self.outbound.put(frame)
+
+    def _send_retrieved(self, command: do.SendRetrieved) -> None:
+        item = self._keepsakes.with_sound(command.event.item, command.format)
+        self._send(msgspec.structs.replace(command.event, item=item))
 
     async def _end(self, reading: asyncio.Task[None]) -> None:
         if not self._ended:

@@ -254,6 +254,10 @@ async def test_fields_that_ask_for_nothing_special_are_taken(api: Api) -> None:
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
             "messages[0].content[0].type",
         ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "messages[0].content[0].image_url",
+        ),
         ({"extra_body": {"top_k": 20}}, "top_k"),
     ],
 )

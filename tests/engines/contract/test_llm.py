@@ -390,9 +390,9 @@ async def test_a_cancelled_call_ends(case: LanguageModelCase, engine: LanguageMo
 
 
 async def test_reasoning_is_never_said(case: LanguageModelCase, engine: LanguageModel) -> None:
-    for thinking in (None, False, True):
-        request = asking(case.prompts[0], thinking=thinking, max_tokens=100)
+    for effort in (None, "none", "high"):
+        request = asking(case.prompts[0], effort=effort, max_tokens=100)
         outputs = await generate(engine.open(), request)
         check(case, outputs, request)
         assert "think>" not in text_of(outputs)
-        assert text_of(outputs).strip() or thinking
+        assert text_of(outputs).strip() or effort == "high"
