@@ -167,13 +167,16 @@ class Hearing:
             utterance.is_asked = True
             self._ask_for_words(turn, utterance, utterance.hypothesis)
 
-    def take(self, turn: int, samples: Pcm16) -> None:
-        """Feeds a whole recording, int16 `[n]` at 24 kHz, as the utterance of this turn; `finish` comes next."""
+    def transcribe(self, samples: Pcm16) -> Question[Transcript]:
+        """Asks for the transcript of a whole recording, int16 `[n]` at 24 kHz, beside the utterances of turns."""
         if self._aside is None:
             self._aside = self._new_ear()
-        utterance = self._utterances[turn] = _Utterance(self._aside)
+        utterance = _Utterance(self._aside)
         self._recordings.add(utterance)
         self._feed(utterance, samples)
+        question = self._ask(utterance, utterance.finish)
+        question.future.add_done_callback(partial(self._recording_ended, utterance))
+        return question
 
     def hypothesis(self, turn: int) -> Question[Transcript]:
         """Asks what is understood of the utterance, in a pause."""
@@ -184,8 +187,6 @@ class Hearing:
         """Ends the utterance and asks for its transcript; what is fed after this belongs to another."""
         utterance = self._utterance(turn)
         question = self._ask(utterance, utterance.finish)
-        if utterance in self._recordings:
-            question.future.add_done_callback(partial(self._recording_ended, utterance))
         self._end(turn)
         return question
 
@@ -279,9 +280,9 @@ class Hearing:
         self._behind -= ticks
 
     def _end(self, turn: int) -> None:
-        utterance = self._utterances.pop(turn)
-        if utterance.ear is not self._ear and utterance not in self._recordings:
-            self._retire(utterance.ear)
+        ear = self._utterances.pop(turn).ear
+        if ear is not self._ear:
+            self._retire(ear)
 
     def _renew(self) -> None:
         """The next utterance gets a new ear; the old one goes with the utterance that uses it."""

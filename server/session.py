@@ -20,9 +20,9 @@ from pipeline.errors import StageError, StageTimeoutError
 from pipeline.line import Line
 from pipeline.stages import LanguageModelStream, Pause
 from pipeline.turn import failure_code, run_turn
-from pipeline.types import LISTENING_RATE, WIRE_RATE, RunId, TurnAudio, TurnFailed, TurnRequest
+from pipeline.types import LISTENING_RATE, WIRE_RATE, RunId, Transcript, TurnAudio, TurnFailed, TurnRequest
 from pipeline.workers import CancelToken, SerialWorker, wait_out
-from server.hearing import Hearing
+from server.hearing import Hearing, Question
 from server.keepsakes import Keepsakes
 from server.outbound import Outbound, SlowClient
 from server.realtime import commands as do
@@ -151,8 +151,10 @@ class Session:
             do.Transcribe: lambda feed: self._hearing.feed(feed.turn, self._store.read(feed.start, feed.end)),
             do.Hypothesise: self._hypothesise,
             do.AssessPause: self._assess,
-            do.FinishTranscript: self._finish,
-            do.TakeSound: lambda take: self._hearing.take(take.turn, pcm16_from_bytes(take.audio)),
+            do.FinishTranscript: lambda ask: self._report(ask.turn, self._hearing.finish(ask.turn)),
+            do.TranscribeRecording: lambda ask: self._report(
+                ask.turn, self._hearing.transcribe(pcm16_from_bytes(ask.audio))
+            ),
             do.KeepSpoken: lambda keep: self._keepsakes.keep(keep.item_id, 0, self._store.read(keep.start, keep.end)),
             do.KeepRecording: lambda keep: self._keepsakes.keep(
                 keep.item_id, keep.content_index, pcm16_from_bytes(keep.audio)
@@ -281,15 +283,13 @@ class Session:
 
         self._spawn(report())
 
-    def _finish(self, ask: do.FinishTranscript) -> None:
-        question = self._hearing.finish(ask.turn)
-
+    def _report(self, turn: int, question: Question[Transcript]) -> None:
         async def report() -> None:
             try:
-                self._inbox.put_now(Transcribed(ask.turn, await self._hearing.answer(question)))
+                self._inbox.put_now(Transcribed(turn, await self._hearing.answer(question)))
             except StageError as error:
                 log.error("transcription: %s", error.problem)
-                self._inbox.put_now(TranscriptionFault(ask.turn, failure_code(error), error.problem, error.kind))
+                self._inbox.put_now(TranscriptionFault(turn, failure_code(error), error.problem, error.kind))
 
         self._spawn(report())
 

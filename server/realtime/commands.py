@@ -87,8 +87,8 @@ class DiscardUtterance:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeSound:
-    """Feeds a recording, PCM16 at 24 kHz, to an utterance of this turn, beside what is being said."""
+class TranscribeRecording:
+    """Asks for the transcript of a recording, PCM16 at 24 kHz, as that of this turn, beside what is being said."""
 
     turn: int
     audio: bytes
@@ -171,7 +171,7 @@ Command: TypeAlias = (
     | AssessPause
     | FinishTranscript
     | DiscardUtterance
-    | TakeSound
+    | TranscribeRecording
     | KeepSpoken
     | KeepRecording
     | ForgetSound

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from server.realtime.commands import FinishTranscript, KeepRecording, TakeSound
+from server.realtime.commands import KeepRecording, TranscribeRecording
 from server.realtime.conversation import Conversation
 from server.realtime.given import GivenMessage, GivenSound
 from server.realtime.inbox import Transcribed, TranscriptionFault
@@ -35,8 +35,7 @@ class Recordings:
                 self._turns[turn] = (each.item, recording.content_index, recording.part)
                 if keep:
                     self._outbox.put(KeepRecording(each.item.id, recording.content_index, recording.audio))
-                self._outbox.put(TakeSound(turn, recording.audio))
-                self._outbox.put(FinishTranscript(turn))
+                self._outbox.put(TranscribeRecording(turn, recording.audio))
 
     def transcribed(self, result: Transcribed, shows: bool) -> GivenMessage | None:
         """Notes what a recording says. Returns its message; None: the turn is no recording's."""

@@ -233,8 +233,8 @@ class World:
                     self._utterance(turn).state = "finishing"
                 case do.DiscardUtterance(turn=turn):
                     self._utterance(turn).state = "discarded"
-                case do.TakeSound(turn=turn, audio=audio):
-                    assert self._utterance(turn).state == "open"
+                case do.TranscribeRecording(turn=turn, audio=audio):
+                    self._utterance(turn).state = "finishing"
                     self.recordings[turn] = audio
                 case do.KeepSpoken(start=start, end=end):
                     assert self.forgotten <= start <= end <= self.appended, "sound is kept before it is forgotten"
