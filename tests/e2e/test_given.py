@@ -31,8 +31,8 @@ def endpoint() -> Iterator[Endpoint]:
 def seeing(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("seeing")
     service = {"engine": "openai", "base_url": endpoint.base_url, "model": "test"}
-    eyes = {**service, "vision": True, "tell_thinking": "reasoning_effort", "context": 300}
-    models = {"eyes": MINI | {"llm": eyes}, "blind": MINI | {"llm": service}}
+    eyes = {**service, "vision": True, "tell_thinking": "reasoning_effort"}
+    models = {"eyes": MINI | {"llm": eyes}, "blind": MINI | {"llm": {**service, "context": 300}}}
     config = folder / "models.yaml"
     config.write_text(yaml.safe_dump({"default": "eyes", "models": models}))
     with serving(config, list(models), folder, PYTHONPATH=python_path()) as server:
@@ -105,7 +105,7 @@ async def test_images_over_http_reach_the_model_too(seeing: Server, endpoint: En
 async def test_a_long_conversation_is_shortened_or_fails_as_the_client_wishes(
     seeing: Server, endpoint: Endpoint
 ) -> None:
-    async with connect(seeing.port, model="eyes") as client:
+    async with connect(seeing.port, model="blind") as client:
         await client.configure(output_modalities=["text"], instructions="Be brief.", truncation="disabled")
         for number in range(12):
             await give(client, user({"type": "input_text", "text": f"{number}: {'so it went ' * 12}"}))
