@@ -57,6 +57,7 @@ from server.realtime.session_config import (
     check_tools,
     check_voice,
     initial_session,
+    language_of,
     prompt_of,
     tool_choice_of,
     updated_session,
@@ -261,9 +262,9 @@ class Machine:
 
     def _set_transcription(self) -> None:
         transcription = self._session.audio.input.transcription
-        language = transcription.language if transcription else None
+        language = language_of(transcription) if transcription else None
         prompt = prompt_of(transcription) if transcription else None
-        self._outbox.put(SetTranscription(language or None, prompt, shows=transcription is not None))
+        self._outbox.put(SetTranscription(language, prompt, shows=transcription is not None))
 
     def _append(self, event: client.InputAudioBufferAppend) -> None:
         ticks = self._decoder.ticks(event.audio)

@@ -68,15 +68,15 @@ TurnDetection: TypeAlias = ServerVad | SemanticVad
 class Transcription(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """How the user's speech is transcribed for the client.
 
-    `keywords` reach the transcriber behind the prompt. Of several `languages` none can be asked for, and words are
-    shown as soon as they are certain, whatever the `delay`: both are only taken as null.
+    `keywords` reach the transcriber behind the prompt. `languages` names one, as `language` does: transcribers can be
+    told of no more. Words are shown as soon as they are certain, so `delay` is only taken as null.
     """
 
     model: str
     language: str | UnsetType | None = UNSET
     prompt: str | UnsetType | None = UNSET
     keywords: list[str] | UnsetType | None = UNSET
-    languages: UnsetType | None = UNSET
+    languages: Annotated[list[str], Meta(max_length=1)] | UnsetType | None = UNSET
     delay: UnsetType | None = UNSET
 
 

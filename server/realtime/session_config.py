@@ -227,18 +227,32 @@ def _check_transcription(transcription: Transcription, profile: Profile) -> None
         )
     if model.endswith("-diarize"):
         raise Refusal("invalid_value", f"'{profile.transcriber}' does not tell speakers apart.", f"{where}.model")
-    language = transcription.language
-    if language and not any(speaks(language, known) for known in profile.languages):
-        known_languages = ", ".join(sorted(profile.languages))
-        raise Refusal(
-            "invalid_value",
-            f"'{profile.transcriber}' does not understand '{language}', only: {known_languages}.",
-            f"{where}.language",
-        )
+    for name, language in (
+        ("language", transcription.language),
+        *(("languages", each) for each in _listed(transcription)),
+    ):
+        if language and not any(speaks(language, known) for known in profile.languages):
+            known_languages = ", ".join(sorted(profile.languages))
+            raise Refusal(
+                "invalid_value",
+                f"'{profile.transcriber}' does not understand '{language}', only: {known_languages}.",
+                f"{where}.{name}",
+            )
+    if transcription.language and _listed(transcription) not in ([], [transcription.language]):
+        raise Refusal("invalid_value", "`language` and `languages` name two.", f"{where}.languages")
     for name in ("prompt", "keywords"):
         value = getattr(transcription, name)
         if value is not UNSET and value and not profile.transcriber_prompt:
             raise Refusal("invalid_value", f"'{profile.transcriber}' takes no {name}.", f"{where}.{name}")
+
+
+def _listed(transcription: Transcription) -> list[str]:
+    return transcription.languages or []
+
+
+def language_of(transcription: Transcription) -> str | None:
+    """Returns what is spoken, if the client says so."""
+    return transcription.language or next(iter(_listed(transcription)), "") or None
 
 
 def prompt_of(transcription: Transcription) -> str | None:
@@ -264,7 +278,7 @@ _NOT_YET: tuple[tuple[str, str], ...] = (
     (r"format\.(type|rate)", "The formats are audio/pcm at 24000 Hz, audio/pcmu and audio/pcma"),
     (r"noise_reduction", "Noise reduction is not there yet in this version of Parley: it is null"),
     (r"delay", "Words are shown as soon as they are certain: it is null"),
-    (r"languages", "Say one `language`, or leave it out where the transcriber recognises it: it is null"),
+    (r"languages", "The transcriber can be told of one; without any it recognises what is spoken, if it can"),
     (r"prompt", "This is not there yet in this version of Parley: it is null"),
     (r"truncation", "Truncation is 'auto' in this version of Parley"),
     (r"image_url|detail", "Images are not there yet in this version of Parley"),
