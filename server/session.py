@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ from server.realtime.schema import ErrorBody, SessionKind
 from server.realtime.server_events import Error, ServerEvent
 from server.realtime.session_config import Profile
 from server.store import AudioStore
+from server.timings import Timings
 from server.traces import Traces
 from server.voice import VoiceHub
 from server.wire import Dialect
@@ -125,8 +127,11 @@ class Session:
         kind: SessionKind = "realtime",
         changes: Mapping[str, Any] | None = None,
         traces: Traces | None = None,
+        timings: bool = False,
     ) -> None:
-        """For `kind` and `changes`, what the session begins with beyond the pipeline's defaults, see `Machine`."""
+        """For `kind` and `changes`, what the session begins with beyond the pipeline's defaults, see `Machine`. With
+        `timings`, the client is told where the time of each response went.
+        """
         self._line = line
         self._dialect = dialect
         self.outbound = Outbound()
@@ -134,6 +139,7 @@ class Session:
         expires_at = int(time.time()) + SESSION_S
         self._machine = Machine(profile, new_id, expires_at, asked_model, kind=kind, changes=changes)
         self._trace = traces.open(self._machine.session.id) if traces is not None else None
+        self._timings = Timings() if timings else None
         self._store = AudioStore()
         self._voice = hub.open(self._heard)
         self._hearing = Hearing(line.transcription, line.timeouts.transcription, self._show_words)
@@ -173,6 +179,8 @@ class Session:
                 event = await self._inbox.get()
                 commands = self._handle(event)
                 self._note(event)
+                if self._timings is not None:
+                    self._timings.observe(event, commands, time.monotonic())
                 self._carry_out(commands)
                 # The queue hands over what it has without a pause; others want the loop as well.
                 await asyncio.sleep(0)
@@ -208,6 +216,8 @@ class Session:
                 self._send(_internal_error(None))
 
     def _send(self, event: ServerEvent) -> None:
+        if self._timings is not None:
+            event = self._timings.told(event)
         if (frame := self._dialect.encode(event)) is None:
             return
         if self._trace is not None:
@@ -324,12 +334,17 @@ class Session:
             run.release()
 
     async def _make(self, request: TurnRequest, run: Run) -> None:
-        async with contextlib.aclosing(run_turn(self._line, self._model, request)) as events:
+        watch = partial(self._mark, request.run) if self._timings is not None else None
+        async with contextlib.aclosing(run_turn(self._line, self._model, request, watch)) as events:
             async for event in events:
                 if isinstance(event, TurnFailed):
                     log.error("turn %d: %s: %s", request.run.turn, event.code, event.problem)
                 await self._inbox.put(event)
                 await run.may_go_on(len(event.samples) if isinstance(event, TurnAudio) else 0, self.outbound)
+
+    def _mark(self, run: RunId, stage: str) -> None:
+        if self._timings is not None:
+            self._timings.mark(run, stage, time.monotonic())
 
 
 def new_id(prefix: str) -> str:
