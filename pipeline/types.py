@@ -64,10 +64,18 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogProbability:
-    """A token of a transcript as text, and the natural logarithm of its probability."""
+    """A token of a transcript as text, and the natural logarithm of its probability.
+
+    `raw` are its bytes where the text does not say them: of a part of a character.
+    """
 
     text: str
     log_probability: float
+    raw: bytes | None = None
+
+    @property
+    def utf8(self) -> bytes:
+        return self.text.encode() if self.raw is None else self.raw
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,19 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from pipeline.agreement import Agreement
 from pipeline.audio import StreamResampler, slices
 from pipeline.errors import StageError, StageTimeoutError
 from pipeline.stages import Transcriber, TranscriptionStream
-from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16, Transcript
+from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16, TokenLogProbability, Transcript
 from pipeline.workers import SerialWorker, as_stage_error
 
 T = TypeVar("T")
+
+ShowWords: TypeAlias = Callable[[int, str, tuple[TokenLogProbability, ...]], None]
+"""Is told a turn, all of its words that can be shown so far, and the tokens of the hypothesis that they begin."""
 
 log = logging.getLogger(__name__)
 
@@ -128,11 +131,10 @@ class Question(Generic[T]):
 class Hearing:
     """One session's hearing. An ear that failed or hung is given up; the next utterance gets a new one."""
 
-    def __init__(self, transcriber: Transcriber, timeout: float, show: Callable[[int, str], None]) -> None:
+    def __init__(self, transcriber: Transcriber, timeout: float, show: ShowWords) -> None:
         """`timeout` is the longest the transcriber may give no sign of life, in seconds.
 
-        `show` is told, on the event loop, of words that can be shown while they are spoken: the turn, and all of its
-        words so far that hypotheses agree on.
+        `show` is told, on the event loop, of words that can be shown while they are spoken, as far as hypotheses agree.
         """
         self._transcriber = transcriber
         self._timeout = timeout
@@ -273,8 +275,11 @@ class Hearing:
 
     def _understood(self, turn: int, utterance: _Utterance, done: "asyncio.Future[Transcript]") -> None:
         utterance.is_asked = False
-        if done.exception() is None and self._shows and (agreed := utterance.agreement.add(done.result().text)):
-            self._show(turn, agreed)
+        if done.exception() is not None or not self._shows:
+            return
+        hypothesis = done.result()
+        if agreed := utterance.agreement.add(hypothesis.text):
+            self._show(turn, agreed, hypothesis.token_log_probabilities)
 
     def _fed(self, ticks: int, _: "asyncio.Future[None]") -> None:
         self._behind -= ticks

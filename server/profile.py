@@ -25,6 +25,7 @@ def profile_of(line: Line, config: Config) -> Profile:
         transcriber=line.config.transcription.engine,
         languages=line.transcription.capabilities.languages,
         transcriber_prompt=line.transcription.capabilities.prompt,
+        log_probabilities=line.transcription.capabilities.log_probabilities,
         tools=line.llm.capabilities.tools,
         forced_calls=line.llm.capabilities.forced_calls,
         endpointing_reads=line.endpointing.reads,

@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,7 +21,16 @@ from pipeline.errors import StageError, StageTimeoutError
 from pipeline.line import Line
 from pipeline.stages import LanguageModelStream, Pause
 from pipeline.turn import failure_code, run_turn
-from pipeline.types import LISTENING_RATE, WIRE_RATE, RunId, Transcript, TurnAudio, TurnFailed, TurnRequest
+from pipeline.types import (
+    LISTENING_RATE,
+    WIRE_RATE,
+    RunId,
+    TokenLogProbability,
+    Transcript,
+    TurnAudio,
+    TurnFailed,
+    TurnRequest,
+)
 from pipeline.workers import CancelToken, SerialWorker, wait_out
 from server.hearing import Hearing, Question
 from server.keepsakes import Keepsakes
@@ -39,10 +49,11 @@ from server.realtime.inbox import (
     VoiceVerdict,
 )
 from server.realtime.machine import Machine
-from server.realtime.schema import ErrorBody
+from server.realtime.schema import ErrorBody, SessionKind
 from server.realtime.server_events import Error, ServerEvent
 from server.realtime.session_config import Profile
 from server.store import AudioStore
+from server.timings import Timings
 from server.traces import Traces
 from server.voice import VoiceHub
 from server.wire import Dialect
@@ -124,16 +135,22 @@ class Session:
         dialect: Dialect,
         asked_model: str,
         *,
+        kind: SessionKind = "realtime",
         changes: Mapping[str, Any] | None = None,
         traces: Traces | None = None,
+        timings: bool = False,
     ) -> None:
-        """`changes` are what the session begins with beyond the pipeline's defaults; see `Machine`."""
+        """For `kind` and `changes`, what the session begins with beyond the pipeline's defaults, see `Machine`. With
+        `timings`, the client is told where the time of each response went.
+        """
         self._line = line
         self._dialect = dialect
         self.outbound = Outbound()
         self._inbox = Inbox()
-        self._machine = Machine(profile, new_id, int(time.time()) + SESSION_S, asked_model, changes=changes)
+        expires_at = int(time.time()) + SESSION_S
+        self._machine = Machine(profile, new_id, expires_at, asked_model, kind=kind, changes=changes)
         self._trace = traces.open(self._machine.session.id) if traces is not None else None
+        self._timings = Timings() if timings else None
         self._store = AudioStore()
         self._keepsakes = Keepsakes()
         self._voice = hub.open(self._heard)
@@ -183,6 +200,8 @@ class Session:
                 event = await self._inbox.get()
                 commands = self._handle(event)
                 self._note(event)
+                if self._timings is not None:
+                    self._timings.observe(event, commands, time.monotonic())
                 self._carry_out(commands)
                 # The queue hands over what it has without a pause; others want the loop as well.
                 await asyncio.sleep(0)
@@ -218,6 +237,8 @@ class Session:
                 self._send(_internal_error(None))
 
     def _send(self, event: ServerEvent) -> None:
+        if self._timings is not None:
+            event = self._timings.told(event)
         if (frame := self._dialect.encode(event)) is None:
             return
         if self._trace is not None:
@@ -270,8 +291,8 @@ class Session:
     def _heard(self, verdict: VoiceVerdict | VoiceFailed) -> None:
         self._inbox.put_now(verdict)
 
-    def _show_words(self, turn: int, text: str) -> None:
-        self._inbox.put_now(PartialTranscript(turn, text))
+    def _show_words(self, turn: int, text: str, tokens: tuple[TokenLogProbability, ...]) -> None:
+        self._inbox.put_now(PartialTranscript(turn, text, tokens))
 
     def _hypothesise(self, ask: do.Hypothesise) -> None:
         # Asked here, not in the task: its place among the feeds is now.
@@ -336,12 +357,17 @@ class Session:
             run.release()
 
     async def _make(self, request: TurnRequest, run: Run) -> None:
-        async with contextlib.aclosing(run_turn(self._line, self._model, request)) as events:
+        watch = partial(self._mark, request.run) if self._timings is not None else None
+        async with contextlib.aclosing(run_turn(self._line, self._model, request, watch)) as events:
             async for event in events:
                 if isinstance(event, TurnFailed):
                     log.error("turn %d: %s: %s", request.run.turn, event.code, event.problem)
                 await self._inbox.put(event)
                 await run.may_go_on(len(event.samples) if isinstance(event, TurnAudio) else 0, self.outbound)
+
+    def _mark(self, run: RunId, stage: str) -> None:
+        if self._timings is not None:
+            self._timings.mark(run, stage, time.monotonic())
 
 
 def new_id(prefix: str) -> str:

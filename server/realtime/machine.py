@@ -7,6 +7,7 @@ log of events gives the same commands, byte for byte. The rooms behind it:
     responding.py    the response region: responses, the held reply
     reply.py         one response on the wire
     conversation.py  the items, and what was heard of them
+    transcripts.py   what was said, on its way into words
     session_config.py  the configuration and its updates
 """
 
@@ -19,7 +20,7 @@ from pipeline.types import Tool, TurnAudio, TurnCall, TurnClause, TurnFailed, Tu
 from server.realtime import client_events as client
 from server.realtime.commands import AssessPause, Command, ForgetSound, Hypothesise, SetTranscription
 from server.realtime.conversation import Conversation, MessageItem
-from server.realtime.given import GivenMessage, fitting
+from server.realtime.given import fitting
 from server.realtime.inbox import (
     Disconnected,
     Event,
@@ -37,11 +38,10 @@ from server.realtime.listening import Listening, Phase, Utterance
 from server.realtime.model_settings import check_reasoning, effort_of, truncation_of
 from server.realtime.outbox import IdSource, Outbox
 from server.realtime.own_input import check_images, own_input
-from server.realtime.recordings import Recordings
 from server.realtime.refusal import Refusal
 from server.realtime.reply import ReplyConfig
 from server.realtime.responding import Responding
-from server.realtime.schema import ErrorBody, ResponseParams, SemanticVad, Session, StatusError
+from server.realtime.schema import ErrorBody, ResponseParams, SemanticVad, Session, SessionKind
 from server.realtime.server_events import (
     Committed,
     ConversationCreated,
@@ -54,21 +54,20 @@ from server.realtime.server_events import (
     ItemTruncated,
     SessionCreated,
     SessionUpdated,
-    TranscriptionCompleted,
-    TranscriptionDelta,
-    TranscriptionError,
-    TranscriptionFailed,
 )
 from server.realtime.session_config import (
     Profile,
     check_tools,
     check_voice,
     initial_session,
+    language_of,
+    prompt_of,
     tool_choice_of,
     updated_session,
 )
 from server.realtime.sound_formats import decoder_of
-from server.realtime.usage import transcription_usage
+from server.realtime.transcription_session import check_event, shown
+from server.realtime.transcripts import Transcripts
 
 T = TypeVar("T")
 
@@ -83,6 +82,7 @@ class Machine:
         expires_at: int,
         asked_model: str,
         *,
+        kind: SessionKind = "realtime",
         changes: Mapping[str, Any] | None = None,
     ) -> None:
         """Raises Refusal when the session cannot begin with `changes`.
@@ -92,21 +92,20 @@ class Machine:
             ids: makes ids, given their prefix.
             expires_at: in seconds since 1970.
             asked_model: what the client called the pipeline.
+            kind: whether it answers, or only hears.
             changes: what the session begins with beyond the pipeline's defaults, as the `session` of an update.
         """
         self._profile = profile
         self._asked_model = asked_model
         self._outbox = Outbox(ids)
-        self._session = initial_session(profile, ids("sess"), expires_at)
+        self._session = initial_session(profile, ids("sess"), expires_at, kind)
         if changes is not None:
             self._session = updated_session(self._session, changes, profile, False, asked_model)
         self._conversation = Conversation()
         self._responding = Responding(self._outbox, self._conversation)
+        self._transcripts = Transcripts(self._outbox, self._conversation, self._responding, lambda: self._session)
         self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
         self._decoder = decoder_of(self._session.audio.input.format)
-        self._recordings = Recordings(self._outbox, self._conversation)
-        self._spoken: dict[int, tuple[Utterance, MessageItem]] = {}
-        """What was said and is still being put into words, by turn."""
         self._answer_next = False
         """Whether something was said, while a response was active, that is to be answered after it."""
         self._closed = False
@@ -127,9 +126,9 @@ class Machine:
             VoiceFailed: self._voice_failed,
             PauseAssessed: lambda assessed: self.listening.assess(assessed.run, assessed.silence_ms),
             Hypothesis: self._hypothesis,
-            PartialTranscript: self._partial_transcript,
-            Transcribed: self._transcribed,
-            TranscriptionFault: self._transcription_fault,
+            PartialTranscript: lambda partial: self._transcripts.show_partial(partial, self.listening.utterance),
+            Transcribed: self._transcripts.finish,
+            TranscriptionFault: self._transcripts.fail,
             **dict.fromkeys(
                 (TurnText, TurnClause, TurnAudio, TurnCall, TurnFinished, TurnFailed), self._responding.take
             ),
@@ -142,8 +141,9 @@ class Machine:
 
     def start(self) -> list[Command]:
         """Greets the client."""
-        self._outbox.send(SessionCreated(session=self._session))
-        self._outbox.send(ConversationCreated(conversation=ConversationInfo(id=self._responding.conversation_id)))
+        self._outbox.send(SessionCreated(session=shown(self._session)))
+        if self._session.type == "realtime":
+            self._outbox.send(ConversationCreated(conversation=ConversationInfo(id=self._responding.conversation_id)))
         self._set_transcription()
         return self._outbox.drain()
 
@@ -164,6 +164,8 @@ class Machine:
             self._close()
             return self._outbox.drain()
         try:
+            if self._session.type == "transcription":
+                check_event(event)
             self._handlers[type(event)](event)
             self._answer_what_waits()
         except Refusal as refusal:
@@ -209,7 +211,7 @@ class Machine:
             id=utterance.item_id, role="user", part="input_audio", text=None, heard_ticks=end - utterance.start
         )
         previous = self._conversation.append(item)
-        self._spoken[utterance.turn] = (utterance, item)
+        self._transcripts.expect(utterance, item)
         self._outbox.send(Committed(previous_item_id=previous, item_id=item.id))
         self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
         self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))
@@ -248,56 +250,6 @@ class Machine:
         if worth_it and self._responding.active is None and not self._conversation.pending():
             self._responding.hold(utterance.run, self._reply_config(), words)
 
-    def _partial_transcript(self, partial: PartialTranscript) -> None:
-        """Shows the words that were agreed on since the last time; the final transcript may correct them."""
-        utterance = self.listening.utterance
-        if partial.turn in self._spoken:
-            utterance, item = self._spoken[partial.turn]
-            if self._conversation.find(item.id) is None:
-                return
-        if utterance is not None and utterance.turn == partial.turn and self._is_transcribing:
-            self._show(utterance, partial.text)
-
-    def _show(self, utterance: Utterance, text: str) -> None:
-        """Sends what `text` goes on with behind what was shown; nothing where it is another text."""
-        if text.startswith(utterance.shown) and (delta := text[len(utterance.shown) :]):
-            utterance.shown = text
-            self._outbox.send(TranscriptionDelta(item_id=utterance.item_id, content_index=0, delta=delta))
-
-    def _transcribed(self, result: Transcribed) -> None:
-        if (given := self._recordings.transcribed(result, self._is_transcribing)) is not None:
-            if not given.is_pending:
-                self._responding.words_are_known(given.id)
-            return
-        if result.turn not in self._spoken:
-            return
-        utterance, item = self._spoken.pop(result.turn)
-        item.text = result.transcript.text
-        if self._is_transcribing and self._conversation.find(item.id) is not None:
-            self._show(utterance, item.text)
-            usage = transcription_usage(result.transcript, item.heard_ticks)
-            self._outbox.send(
-                TranscriptionCompleted(item_id=item.id, content_index=0, transcript=item.text, usage=usage)
-            )
-        self._responding.words_are_known(item.id)
-
-    def _transcription_fault(self, fault: TranscriptionFault) -> None:
-        item: MessageItem | GivenMessage | None = self._recordings.failed(fault, self._is_transcribing)
-        if item is None:
-            if fault.turn not in self._spoken:
-                return
-            _, item = self._spoken.pop(fault.turn)
-            item.text = ""
-            if self._is_transcribing and self._conversation.find(item.id) is not None:
-                error = TranscriptionError(type=fault.kind, code=fault.code, message=fault.problem)
-                self._outbox.send(TranscriptionFailed(item_id=item.id, content_index=0, error=error))
-            self._responding.drop_held()
-        self._responding.words_are_lost(item.id, StatusError(type=fault.kind, code=fault.code, message=fault.problem))
-
-    @property
-    def _is_transcribing(self) -> bool:
-        return self._session.audio.input.transcription is not None
-
     # --- what the client says ---
 
     def _update_session(self, event: client.SessionUpdate) -> None:
@@ -311,13 +263,13 @@ class Machine:
             self._decoder = decoder_of(new.audio.input.format)
         if new.audio.input.transcription != old.audio.input.transcription:
             self._set_transcription()
-        self._outbox.send(SessionUpdated(session=new))
+        self._outbox.send(SessionUpdated(session=shown(new)))
 
     def _set_transcription(self) -> None:
         transcription = self._session.audio.input.transcription
-        language = transcription.language if transcription else None
-        prompt = transcription.prompt if transcription else None
-        self._outbox.put(SetTranscription(language or None, prompt or None, shows=transcription is not None))
+        language = language_of(transcription) if transcription else None
+        prompt = prompt_of(transcription) if transcription else None
+        self._outbox.put(SetTranscription(language, prompt, shows=transcription is not None))
 
     def _append(self, event: client.InputAudioBufferAppend) -> None:
         ticks = self._decoder.ticks(event.audio)
@@ -343,7 +295,7 @@ class Machine:
         shown = fitting(new.item.wire())
         self._outbox.send(ItemAdded(previous_item_id=previous, item=shown))
         self._outbox.send(ItemDone(previous_item_id=previous, item=shown))
-        self._recordings.take([new])
+        self._transcripts.take([new])
 
     def _retrieve_item(self, event: client.ConversationItemRetrieve) -> None:
         item = fitting(self._conversation.get(event.item_id).wire())
@@ -378,7 +330,7 @@ class Machine:
             context=context,
             needs_words=params.instructions is None and context is None,
         )
-        self._recordings.take(new, keep=False)
+        self._transcripts.take(new, keep=False)
 
     def _cancel_response(self, event: client.ResponseCancel) -> None:
         self._responding.cancel(event.response_id)

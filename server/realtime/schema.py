@@ -66,11 +66,18 @@ TurnDetection: TypeAlias = ServerVad | SemanticVad
 
 
 class Transcription(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """How the user's speech is transcribed for the client."""
+    """How the user's speech is transcribed for the client.
+
+    `keywords` reach the transcriber behind the prompt. `languages` names one, as `language` does: transcribers can be
+    told of no more. Words are shown as soon as they are certain, so `delay` is only taken as null.
+    """
 
     model: str
     language: str | UnsetType | None = UNSET
     prompt: str | UnsetType | None = UNSET
+    keywords: list[str] | UnsetType | None = UNSET
+    languages: Annotated[list[str], Meta(max_length=1)] | UnsetType | None = UNSET
+    delay: UnsetType | None = UNSET
 
 
 class AudioInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -154,10 +161,19 @@ class Reasoning(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
     effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
 
 
-class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The effective configuration of a session, as `session.created` and `session.updated` show it."""
+SessionKind: TypeAlias = Literal["realtime", "transcription"]
+"""Whether a session answers, or only hears. It is settled when the client connects."""
 
-    type: Literal["realtime"] = "realtime"
+Include: TypeAlias = list[Literal["item.input_audio_transcription.logprobs"]]
+"""What events carry only where it is asked for."""
+
+
+class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The effective configuration of a session, as `session.created` and `session.updated` show it; of a transcription
+    session they show a part: see `TranscriptionSession`.
+    """
+
+    type: SessionKind = "realtime"
     object: Literal["realtime.session"] = "realtime.session"
     id: str
     model: str
@@ -171,13 +187,24 @@ class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     parallel_tool_calls: bool = True
     truncation: TruncationParam = "auto"
     reasoning: Reasoning | None = None
-    include: None = None
+    include: Include | None = None
     prompt: None = None
     tracing: Tracing | None = None
     temperature: float | None = None
     """What the model draws with; None: what its engine is set to, which does not say. Not in OpenAI's GA schema, but in
     the older one: the wire shows it to those who speak that.
     """
+
+
+class TranscriptionSession(msgspec.Struct, kw_only=True):
+    """What a transcription session shows of its configuration: how it hears. There is nothing else to it."""
+
+    type: Literal["transcription"] = "transcription"
+    object: Literal["realtime.transcription_session"] = "realtime.transcription_session"
+    id: str
+    expires_at: int
+    audio: dict[str, Any]
+    include: Include | None = None
 
 
 FIXED_SESSION_FIELDS = frozenset({"object", "id", "expires_at"})
@@ -292,6 +319,14 @@ class TranscriptionUsage(msgspec.Struct, tag_field="type", tag="tokens", kw_only
     input_tokens: int
     output_tokens: int
     input_token_details: TranscriptionTokenDetails
+
+
+class LogProb(msgspec.Struct, kw_only=True):
+    """A token of a transcript, its UTF-8 bytes, and the natural logarithm of its probability."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
 
 
 class StatusError(msgspec.Struct, kw_only=True):

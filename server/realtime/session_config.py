@@ -21,9 +21,11 @@ from server.realtime.schema import (
     SemanticVad,
     ServerVad,
     Session,
+    SessionKind,
     ToolChoiceParam,
     Transcription,
 )
+from server.realtime.transcription_session import check_update, without_responses
 
 _OPENAI_TRANSCRIBERS = re.compile(r"whisper-1|gpt-.*(transcribe|whisper).*")
 """Names of OpenAI's transcription models; they lead to the pipeline's own, as its realtime models do."""
@@ -42,6 +44,8 @@ class Profile:
     languages: frozenset[str]
     transcriber_prompt: bool
     speculation: bool
+    log_probabilities: bool = False
+    """Whether the transcriber tells how likely the tokens of a transcript are."""
     tools: bool = False
     forced_calls: bool = False
     """Whether the language model can be given tools, and be made to call one."""
@@ -61,9 +65,13 @@ class Profile:
     """Whether there is a folder for traces. Without one, `tracing` is null whatever is asked for."""
 
 
-def initial_session(profile: Profile, session_id: str, expires_at: int) -> Session:
+def initial_session(profile: Profile, session_id: str, expires_at: int, kind: SessionKind = "realtime") -> Session:
     """Returns the configuration that a session starts with. `expires_at` is in seconds since 1970."""
+    answers = kind == "realtime"
+    # Whoever put such a detector into the pipeline wants it used by clients that do not choose, too.
+    detection = SemanticVad if profile.endpointing_reads else ServerVad
     return Session(
+        type=kind,
         id=session_id,
         model=profile.model,
         expires_at=expires_at,
@@ -72,8 +80,7 @@ def initial_session(profile: Profile, session_id: str, expires_at: int) -> Sessi
         audio=Audio(
             input=AudioInput(
                 transcription=Transcription(model=profile.transcriber),
-                # Whoever put such a detector into the pipeline wants it used by clients that do not choose, too.
-                turn_detection=SemanticVad() if profile.endpointing_reads else ServerVad(),
+                turn_detection=detection(create_response=answers, interrupt_response=answers),
             ),
             output=AudioOutput(voice=profile.voice),
         ),
@@ -96,13 +103,14 @@ def updated_session(
     Raises:
         Refusal: a field is unknown, of the wrong type, or asks for what the pipeline cannot do.
     """
-    if update.get("type") != "realtime":
-        raise Refusal("invalid_value", "`session.type` must be 'realtime'.", "session.type")
+    check_update(update, session.type)
     for name in FIXED_SESSION_FIELDS & update.keys():
         raise Refusal("unknown_parameter", f"`session.{name}` is set by the server.", f"session.{name}")
     merged = _merge(msgspec.to_builtins(session), update, profile.transcriber)
     if merged["model"] == model:
         merged["model"] = session.model
+    if session.type == "transcription":
+        without_responses(merged)
     try:
         new = msgspec.convert(merged, Session, strict=True)
     except msgspec.ValidationError as error:
@@ -126,7 +134,7 @@ def _merge(old: Mapping[str, Any], new: Mapping[str, Any], transcriber: str) -> 
         if value is None and key in old and key not in _CLEARED_BY_NULL:
             continue
         if key == "transcription" and isinstance(value, dict):
-            merged[key] = {"model": transcriber, **value}
+            merged[key] = {**value, "model": transcriber if value.get("model") is None else value["model"]}
         elif _is_plain(value) and isinstance(before, dict) and _is_plain(before):
             merged[key] = _merge(before, value, transcriber)
         else:
@@ -191,6 +199,12 @@ def _check(new: Session, old: Session, profile: Profile, voice_is_fixed: bool) -
     check_reasoning(new.reasoning, profile, "session")
     if new.audio.input.transcription is not None:
         _check_transcription(new.audio.input.transcription, profile)
+    if new.include and not profile.log_probabilities:
+        raise Refusal(
+            "invalid_value",
+            f"'{profile.transcriber}', which transcribes here, gives no log probabilities: leave `include` out.",
+            "session.include",
+        )
 
 
 def check_voice(voice: str, profile: Profile, param: str) -> None:
@@ -237,22 +251,51 @@ def tool_choice_of(choice: ToolChoiceParam) -> ToolChoice:
 def _check_transcription(transcription: Transcription, profile: Profile) -> None:
     where = "session.audio.input.transcription"
     model = transcription.model
-    if model != profile.transcriber and not _OPENAI_TRANSCRIBERS.fullmatch(model):
+    if model != profile.transcriber and not names_a_transcriber(model):
         raise Refusal(
             "invalid_value",
             f"There is no transcription model '{model}'. This pipeline's is '{profile.transcriber}'.",
             f"{where}.model",
         )
-    language = transcription.language
-    if language and not any(speaks(language, known) for known in profile.languages):
-        known_languages = ", ".join(sorted(profile.languages))
-        raise Refusal(
-            "invalid_value",
-            f"'{profile.transcriber}' does not understand '{language}', only: {known_languages}.",
-            f"{where}.language",
-        )
-    if transcription.prompt is not UNSET and transcription.prompt and not profile.transcriber_prompt:
-        raise Refusal("invalid_value", f"'{profile.transcriber}' takes no prompt.", f"{where}.prompt")
+    if model.endswith("-diarize"):
+        raise Refusal("invalid_value", f"'{profile.transcriber}' does not tell speakers apart.", f"{where}.model")
+    for name, language in (
+        ("language", transcription.language),
+        *(("languages", each) for each in _listed(transcription)),
+    ):
+        if language and not any(speaks(language, known) for known in profile.languages):
+            known_languages = ", ".join(sorted(profile.languages))
+            raise Refusal(
+                "invalid_value",
+                f"'{profile.transcriber}' does not understand '{language}', only: {known_languages}.",
+                f"{where}.{name}",
+            )
+    if transcription.language and _listed(transcription) not in ([], [transcription.language]):
+        raise Refusal("invalid_value", "`language` and `languages` name two.", f"{where}.languages")
+    for name in ("prompt", "keywords"):
+        value = getattr(transcription, name)
+        if value is not UNSET and value and not profile.transcriber_prompt:
+            raise Refusal("invalid_value", f"'{profile.transcriber}' takes no {name}.", f"{where}.{name}")
+
+
+def _listed(transcription: Transcription) -> list[str]:
+    return transcription.languages or []
+
+
+def language_of(transcription: Transcription) -> str | None:
+    """Returns what is spoken, if the client says so."""
+    return transcription.language or next(iter(_listed(transcription)), "") or None
+
+
+def prompt_of(transcription: Transcription) -> str | None:
+    """Returns what the transcriber is told besides the language: the prompt, and the keywords behind it."""
+    parts = [transcription.prompt or "", ", ".join(transcription.keywords or ())]
+    return " ".join(part for part in parts if part.strip()) or None
+
+
+def names_a_transcriber(model: str) -> bool:
+    """Returns whether this is OpenAI's name of a transcription model: any pipeline's own takes its place."""
+    return _OPENAI_TRANSCRIBERS.fullmatch(model) is not None
 
 
 def speaks(asked: str, known: str) -> bool:
@@ -267,7 +310,8 @@ _NOT_YET: tuple[tuple[str, str], ...] = (
     (r"format\.(type|rate)", "The formats are audio/pcm at 24000 Hz, audio/pcmu and audio/pcma"),
     (r"noise_reduction", "Noise reduction is not there yet in this version of Parley: it is null"),
     (r"(session|response)\.prompt", "Stored prompts are kept by OpenAI: send their text as `instructions`"),
-    (r"include", "This is not there yet in this version of Parley: it is null"),
+    (r"delay", "Words are shown as soon as they are certain: it is null"),
+    (r"languages", "The transcriber can be told of one; without any it recognises what is spoken, if it can"),
     (r"item\.type", "MCP items are not there yet in this version of Parley"),
 )
 """Fields, by the end of their path, of which the protocol has more than Parley does so far, and what to say then."""

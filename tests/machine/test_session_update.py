@@ -143,7 +143,7 @@ BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [
     ({"parallel_tool_calls": "yes"}, "invalid_type", "session.parallel_tool_calls"),
     ({"tracing": "on"}, "invalid_value", "session.tracing"),
     ({"prompt": {"id": "p"}}, "invalid_type", "session.prompt"),
-    ({"include": ["item.input_audio_transcription.logprobs"]}, "invalid_type", "session.include"),
+    ({"include": ["item.input_audio_transcription.logprobs"]}, "invalid_value", "session.include"),
     ({"colour": None}, "unknown_parameter", "session.colour"),
     ({"audio": {"volume": 1}}, "unknown_parameter", "session.audio.volume"),
     ({"audio": {"input": {"format": {"type": "audio/mp3"}}}}, "invalid_value", "session.audio.input.format.type"),

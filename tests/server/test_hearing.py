@@ -29,7 +29,7 @@ def sound(samples: int = 4_800, value: int = 0) -> Pcm16:
     return np.full(samples, value, np.int16)
 
 
-def nobody(turn: int, words: str) -> None:
+def nobody(turn: int, words: str, tokens: object) -> None:
     """Is shown words and does not care."""
 
 
@@ -353,7 +353,7 @@ class Shown:
         self.ears = FakeEars(hear=self._understand)
         self.ears.capabilities = dataclasses.replace(self.ears.capabilities, partial_s=partial_s)
         self.shown: list[tuple[int, str]] = []
-        self.hearing = Hearing(self.ears, timeout=5.0, show=lambda turn, text: self.shown.append((turn, text)))
+        self.hearing = Hearing(self.ears, timeout=5.0, show=lambda turn, text, _: self.shown.append((turn, text)))
         self.hearing.configure(None, None, shows=True)
 
     def _understand(self, heard: Pcm16) -> str:

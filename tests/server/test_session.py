@@ -46,11 +46,11 @@ def silence(ms: int) -> Pcm16:
 class Client:
     """A client and its session. `reads` can be cleared: then nothing more is read of what the session sends."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, *, timings: bool = False) -> None:
         self.line = line
         self.hub = VoiceHub(line.vad, 10.0)
         profile = dataclasses.replace(PROFILE, endpointing_reads=line.endpointing.reads)
-        self.session = Session(line, self.hub, profile, ga, "fake")
+        self.session = Session(line, self.hub, profile, ga, "fake", timings=timings)
         self.wire = WireChecker()
         self.reads = asyncio.Event()
         self.reads.set()
@@ -130,8 +130,8 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def connect(line: Line) -> AsyncIterator[Client]:
-    client = Client(line)
+async def connect(line: Line, *, timings: bool = False) -> AsyncIterator[Client]:
+    client = Client(line, timings=timings)
     try:
         await client.wait_for("session.created")
         yield client

@@ -18,7 +18,7 @@ from server.wire import beta, beta_events, choose, ga
 from tests.machine.scenes import error_of, kinds, running, say, sing, spoken_item, told
 from tests.machine.world import PROFILE, SEMANTIC, World
 from tests.wire.sdk import BETA_EVENTS, check_beta
-from tests.wire.test_ga import JSON, all_server_events, everything_that_is_ever_sent
+from tests.wire.test_ga import JSON, SEGMENT, all_server_events, everything_that_is_ever_sent
 
 TOOL = {"type": "function", "name": "f", "description": "Does it.", "parameters": {"type": "object"}}
 SESSION = {
@@ -151,7 +151,7 @@ def test_every_event_that_the_dialect_has_is_sent_and_no_other() -> None:
     sent = {event["type"] for event in world.other_wire.events}
     assert sent == {name for tag, (name, _) in beta_events.EVENTS.items() if tag in all_server_events()}
     left_out = all_server_events() - beta_events.EVENTS.keys()
-    assert left_out == {"conversation.item.done"}
+    assert left_out == {"conversation.item.done", SEGMENT}
     assert not left_out & BETA_EVENTS
     assert {name for name, _ in beta_events.EVENTS.values()} <= BETA_EVENTS
 
