@@ -94,6 +94,8 @@ def _generate(
         temperature=request.temperature,
         tool_choice=request.tool_choice,
         parallel_tool_calls=request.parallel_tool_calls,
+        effort=request.effort,
+        truncation=request.truncation,
     )
     return generate(line, model, generation, cancel)
 

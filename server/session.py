@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from pipeline.audio import StreamResampler, pcm16_from_bytes
@@ -20,9 +21,19 @@ from pipeline.errors import StageError, StageTimeoutError
 from pipeline.line import Line
 from pipeline.stages import LanguageModelStream, Pause
 from pipeline.turn import failure_code, run_turn
-from pipeline.types import LISTENING_RATE, WIRE_RATE, RunId, TokenLogProbability, TurnAudio, TurnFailed, TurnRequest
+from pipeline.types import (
+    LISTENING_RATE,
+    WIRE_RATE,
+    RunId,
+    TokenLogProbability,
+    Transcript,
+    TurnAudio,
+    TurnFailed,
+    TurnRequest,
+)
 from pipeline.workers import CancelToken, SerialWorker, wait_out
-from server.hearing import Hearing
+from server.hearing import Hearing, Question
+from server.keepsakes import Keepsakes
 from server.outbound import Outbound, SlowClient
 from server.realtime import commands as do
 from server.realtime.client_events import ClientEvent
@@ -141,6 +152,7 @@ class Session:
         self._trace = traces.open(self._machine.session.id) if traces is not None else None
         self._timings = Timings() if timings else None
         self._store = AudioStore()
+        self._keepsakes = Keepsakes()
         self._voice = hub.open(self._heard)
         self._hearing = Hearing(line.transcription, line.timeouts.transcription, self._show_words)
         self._model: LanguageModelStream = line.llm.open()
@@ -156,7 +168,16 @@ class Session:
             do.Transcribe: lambda feed: self._hearing.feed(feed.turn, self._store.read(feed.start, feed.end)),
             do.Hypothesise: self._hypothesise,
             do.AssessPause: self._assess,
-            do.FinishTranscript: self._finish,
+            do.FinishTranscript: lambda ask: self._report(ask.turn, self._hearing.finish(ask.turn)),
+            do.TranscribeRecording: lambda ask: self._report(
+                ask.turn, self._hearing.transcribe(pcm16_from_bytes(ask.audio))
+            ),
+            do.KeepSpoken: lambda keep: self._keepsakes.keep(keep.item_id, 0, self._store.read(keep.start, keep.end)),
+            do.KeepRecording: lambda keep: self._keepsakes.keep(
+                keep.item_id, keep.content_index, pcm16_from_bytes(keep.audio)
+            ),
+            do.ForgetSound: lambda forget: self._keepsakes.forget(forget.item_id),
+            do.SendRetrieved: self._send_retrieved,
             do.DiscardUtterance: lambda drop: self._hearing.discard(drop.turn),
             do.SetTranscription: lambda how: self._hearing.configure(how.language, how.prompt, how.shows),
             do.StartRun: self._start_run,
@@ -224,6 +245,10 @@ class Session:
             self._trace.server(event)
         self.outbound.put(frame)
 
+    def _send_retrieved(self, command: do.SendRetrieved) -> None:
+        item = self._keepsakes.with_sound(command.event.item, command.format)
+        self._send(msgspec.structs.replace(command.event, item=item))
+
     async def _end(self, reading: asyncio.Task[None]) -> None:
         if not self._ended:
             with contextlib.suppress(SlowClient):
@@ -279,15 +304,13 @@ class Session:
 
         self._spawn(report())
 
-    def _finish(self, ask: do.FinishTranscript) -> None:
-        question = self._hearing.finish(ask.turn)
-
+    def _report(self, turn: int, question: Question[Transcript]) -> None:
         async def report() -> None:
             try:
-                self._inbox.put_now(Transcribed(ask.turn, await self._hearing.answer(question)))
+                self._inbox.put_now(Transcribed(turn, await self._hearing.answer(question)))
             except StageError as error:
                 log.error("transcription: %s", error.problem)
-                self._inbox.put_now(TranscriptionFault(ask.turn, failure_code(error), error.problem, error.kind))
+                self._inbox.put_now(TranscriptionFault(turn, failure_code(error), error.problem, error.kind))
 
         self._spawn(report())
 

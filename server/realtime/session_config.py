@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from pipeline.types import NamedTool, ToolChoice
+from server.realtime.model_settings import check_reasoning, check_truncation
 from server.realtime.refusal import Refusal, check_size
 from server.realtime.schema import (
     FIXED_SESSION_FIELDS,
@@ -52,6 +53,14 @@ class Profile:
     """What the end-of-turn detector looks at besides the silence; with nothing there is no `semantic_vad`."""
     temperature: float | None = None
     """What the language model is set to draw with; None: its engine does not say."""
+    vision: bool = False
+    reasoning: bool = False
+    """Whether the language model can be shown images, and told how much to reason."""
+    truncation: bool = False
+    context: int | None = None
+    """Whether the language model can be told what becomes of long conversations; how many tokens one may have with the
+    reply to it, where that is known.
+    """
     answers_to: Callable[[str], bool] = lambda name: False
     """Whether a name that clients have for a model means this pipeline, besides its own: an alias of models.yaml."""
     traces: bool = False
@@ -118,17 +127,37 @@ def updated_session(
 
 
 def _merge(old: Mapping[str, Any], new: Mapping[str, Any], transcriber: str) -> dict[str, Any]:
-    """Plain objects merge key by key; what has a `type`, lists, and the transcription are replaced whole."""
+    """Plain objects merge key by key; what has a `type`, lists, and the transcription are replaced whole. Null clears
+    what can be absent; said of anything else it says nothing.
+    """
     merged = dict(old)
     for key, value in new.items():
         before = old.get(key)
+        if value is None and key in old and key not in _CLEARED_BY_NULL:
+            continue
         if key == "transcription" and isinstance(value, dict):
             merged[key] = {**value, "model": transcriber if value.get("model") is None else value["model"]}
         elif _is_plain(value) and isinstance(before, dict) and _is_plain(before):
             merged[key] = _merge(before, value, transcriber)
         else:
-            merged[key] = value
+            merged[key] = _without_nulls(value)
     return merged
+
+
+_CLEARED_BY_NULL = frozenset(
+    {"transcription", "noise_reduction", "turn_detection", "tracing", "prompt", "include", "reasoning", "effort"}
+)
+
+
+def _without_nulls(value: Any) -> Any:
+    """Null is as good as nothing where an object is given whole, such as a tool without a description."""
+    match value:
+        case {"type": str()}:
+            return {key: each for key, each in value.items() if each is not None}
+        case list():
+            return [_without_nulls(each) for each in value]
+        case _:
+            return value
 
 
 def _is_plain(value: Any) -> bool:
@@ -167,6 +196,9 @@ def _check(new: Session, old: Session, profile: Profile, voice_is_fixed: bool) -
         )
     if (new.tools, new.tool_choice) != (old.tools, old.tool_choice):
         check_tools(new.tools, new.tool_choice, profile, "session")
+    if (new.truncation, new.max_output_tokens) != (old.truncation, old.max_output_tokens):
+        check_truncation(new, profile)
+    check_reasoning(new.reasoning, profile, "session")
     if new.audio.input.transcription is not None:
         _check_transcription(new.audio.input.transcription, profile)
     if new.include and not profile.log_probabilities:
@@ -229,18 +261,32 @@ def _check_transcription(transcription: Transcription, profile: Profile) -> None
         )
     if model.endswith("-diarize"):
         raise Refusal("invalid_value", f"'{profile.transcriber}' does not tell speakers apart.", f"{where}.model")
-    language = transcription.language
-    if language and not any(speaks(language, known) for known in profile.languages):
-        known_languages = ", ".join(sorted(profile.languages))
-        raise Refusal(
-            "invalid_value",
-            f"'{profile.transcriber}' does not understand '{language}', only: {known_languages}.",
-            f"{where}.language",
-        )
+    for name, language in (
+        ("language", transcription.language),
+        *(("languages", each) for each in _listed(transcription)),
+    ):
+        if language and not any(speaks(language, known) for known in profile.languages):
+            known_languages = ", ".join(sorted(profile.languages))
+            raise Refusal(
+                "invalid_value",
+                f"'{profile.transcriber}' does not understand '{language}', only: {known_languages}.",
+                f"{where}.{name}",
+            )
+    if transcription.language and _listed(transcription) not in ([], [transcription.language]):
+        raise Refusal("invalid_value", "`language` and `languages` name two.", f"{where}.languages")
     for name in ("prompt", "keywords"):
         value = getattr(transcription, name)
         if value is not UNSET and value and not profile.transcriber_prompt:
             raise Refusal("invalid_value", f"'{profile.transcriber}' takes no {name}.", f"{where}.{name}")
+
+
+def _listed(transcription: Transcription) -> list[str]:
+    return transcription.languages or []
+
+
+def language_of(transcription: Transcription) -> str | None:
+    """Returns what is spoken, if the client says so."""
+    return transcription.language or next(iter(_listed(transcription)), "") or None
 
 
 def prompt_of(transcription: Transcription) -> str | None:
@@ -265,13 +311,10 @@ _NOT_YET: tuple[tuple[str, str], ...] = (
     (r"idle_timeout_ms", "An idle timeout is not there yet in this version of Parley"),
     (r"format\.(type|rate)", "The formats are audio/pcm at 24000 Hz, audio/pcmu and audio/pcma"),
     (r"noise_reduction", "Noise reduction is not there yet in this version of Parley: it is null"),
+    (r"(session|response)\.prompt", "Stored prompts are kept by OpenAI: send their text as `instructions`"),
     (r"delay", "Words are shown as soon as they are certain: it is null"),
-    (r"languages", "Say one `language`, or leave it out where the transcriber recognises it: it is null"),
-    (r"prompt", "This is not there yet in this version of Parley: it is null"),
-    (r"truncation", "Truncation is 'auto' in this version of Parley"),
-    (r"image_url|detail", "Images are not there yet in this version of Parley"),
+    (r"languages", "The transcriber can be told of one; without any it recognises what is spoken, if it can"),
     (r"item\.type", "MCP items are not there yet in this version of Parley"),
-    (r"response\.input", "A response's own input is not there yet in this version of Parley"),
 )
 """Fields, by the end of their path, of which the protocol has more than Parley does so far, and what to say then."""
 

@@ -241,16 +241,6 @@ def test_a_response_runs_with_what_it_asks_for_and_else_with_the_session() -> No
     assert running(world).request.prompt.messages[0].text == "Be brief."
 
 
-def test_what_is_null_in_a_response_comes_from_the_session() -> None:
-    """LiveKit's plugin sends `instructions: null` with each `response.create`."""
-    world = configured({"type": "realtime", "instructions": "Be kind."})
-    write(world, "hello")
-    names = ("instructions", "output_modalities", "audio", "max_output_tokens", "conversation", "tools", "tool_choice")
-    (created, _) = world.client(type="response.create", response=dict.fromkeys(names))
-    assert created["response"]["conversation_id"] is not None
-    assert running(world).request.prompt.messages[0].text == "Be kind."
-
-
 def test_a_response_with_a_voice_that_is_not_there_is_refused() -> None:
     response = {"audio": {"output": {"voice": "three"}}}
     error = error_of(World().client(type="response.create", event_id="mine", response=response))

@@ -308,7 +308,6 @@ BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [
     ({"audio": {"output": {"voice": "one"}}}, "unknown_parameter", "session.audio.output"),
     ({"audio": {"input": {"colour": 1}}}, "unknown_parameter", "session.audio.input.colour"),
     ({"audio": 5}, "invalid_type", "session.audio"),
-    ({"audio": None}, "invalid_type", "session.audio"),
     ({"audio": {"input": None}}, "invalid_type", "session.audio.input"),
     ({"include": [LOGPROBS]}, "invalid_value", "session.include"),
     ({"include": ["everything"]}, "invalid_value", "session.include[0]"),
@@ -369,8 +368,18 @@ BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [
         "session.audio.input.transcription.delay",
     ),
     (
-        {"audio": {"input": {"transcription": {"languages": ["en", "fr"]}}}},
-        "invalid_type",
+        {"audio": {"input": {"transcription": {"languages": ["en", "en-US"]}}}},
+        "invalid_value",
+        "session.audio.input.transcription.languages",
+    ),
+    (
+        {"audio": {"input": {"transcription": {"languages": ["fr"]}}}},
+        "invalid_value",
+        "session.audio.input.transcription.languages",
+    ),
+    (
+        {"audio": {"input": {"transcription": {"languages": ["en"], "language": "en-US"}}}},
+        "invalid_value",
         "session.audio.input.transcription.languages",
     ),
 ]
@@ -426,6 +435,10 @@ def test_all_of_it_is_honoured_and_shown() -> None:
         ({"keywords": ["Parley", "Whisper"]}, None, (None, "Parley, Whisper")),
         ({"prompt": "Of names.", "keywords": ["Parley"]}, None, (None, "Of names. Parley")),
         ({"language": "en-US"}, None, ("en-US", None)),
+        ({"languages": ["en"]}, None, ("en", None)),
+        ({"languages": ["en"], "language": "en"}, None, ("en", None)),
+        ({"languages": []}, None, (None, None)),
+        ({"languages": None, "keywords": None}, None, (None, None)),
     ],
     ids=str,
 )

@@ -57,6 +57,10 @@ def test_every_field_is_honoured_and_shown() -> None:
         ({"turn_detection": {"threshold": 0.4, "create_response": False}}, {}),
         ({"input_audio_transcription": None}, {"input_audio_transcription": None}),
         ({"input_audio_transcription": {}}, {"input_audio_transcription": {"model": "ears"}}),
+        (  # LiveKit's plugin says them always, on a transcriber that takes no prompt, too
+            {"input_audio_transcription": {"model": "gpt-4o-transcribe", "prompt": "", "language": ""}},
+            {"input_audio_transcription": {"model": "gpt-4o-transcribe", "prompt": "", "language": ""}},
+        ),
         ({"include": None}, {"include": None}),
         ({"include": []}, {"include": []}),
     ],
@@ -82,6 +86,16 @@ def test_what_is_said_comes_in_words_with_their_probabilities() -> None:
     delta, completed = world.transcribe(world.finishing[0], heard)
     assert (delta["delta"], completed["transcript"]) == ("hello", "hello")
     assert completed["logprobs"] == [{"token": "hello", "logprob": -0.5, "bytes": list(b"hello")}]
+
+
+def test_a_session_that_answers_has_them_too_although_its_flat_shape_does_not_show_that() -> None:
+    world = World(ABLE, beta)
+    (event,) = world.client(type="session.update", session={"include": [LOGPROBS]})
+    assert event["type"] == "session.updated"
+    assert "include" not in event["session"]
+    say(world, "hello")
+    (completed,) = world.wire.of_type("conversation.item.input_audio_transcription.completed")
+    assert "logprobs" in completed
 
 
 BAD_SESSIONS: list[tuple[dict[str, Any], str, str]] = [
