@@ -13,7 +13,6 @@ from pipecat.frames.frames import (
     LLMFullResponseEndFrame,
     LLMMessagesAppendFrame,
     LLMRunFrame,
-    TranscriptionFrame,
     TTSAudioRawFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
@@ -30,7 +29,7 @@ from pipecat.services.openai.realtime.events import (
 from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
 from pipecat.workers.runner import WorkerRunner
 
-WATCHED = (ErrorFrame, InterruptionFrame, LLMFullResponseEndFrame, TranscriptionFrame, TTSAudioRawFrame)
+WATCHED = (ErrorFrame, InterruptionFrame, LLMFullResponseEndFrame, TTSAudioRawFrame)
 
 
 class Watch(FrameProcessor):
@@ -81,7 +80,6 @@ async def main():
     def seen():
         return {
             "said": said(),
-            "heard": [frame.text for frame in of(TranscriptionFrame)],
             "bytes": sum(len(frame.audio) for frame in of(TTSAudioRawFrame)),
             "interruptions": len(of(InterruptionFrame)),
             "problems": [frame.error for frame in of(ErrorFrame)],
