@@ -107,7 +107,7 @@ async def main():
         session.response.create()
         story = await wait_for("response_content_added", contents + 1)
         async with asyncio.timeout(SECONDS):
-            while len(story.audio) < 3:
+            while len(story.audio) < 10:  # of 100 ms each
                 await asyncio.sleep(0.05)
         microphone.say("more")
         await wait_for("input_speech_started", started + 1)
