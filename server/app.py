@@ -107,6 +107,7 @@ class Server:
             dialect = wire.choose(request.headers, subprotocols_of(request.headers), request.path)
             profile = self._profile(line)
             self._begun(profile, opening, asked or line.name)
+            timings = _asks_for_timings(request)
         except UnknownModelError as error:
             return refusal(404, "model_not_found", str(error), "model")
         except Refusal as error:
@@ -122,6 +123,7 @@ class Server:
             kind=kind,
             changes=opening.changes,
             traces=self._traces,
+            timings=timings,
         )
         await self._serve(connection, session)
         return connection
@@ -212,6 +214,18 @@ def _kind(intent: str | None, opening: Opening) -> SessionKind:
             "intent",
         )
     return _INTENTS[intent]
+
+
+def _asks_for_timings(request: web.Request) -> bool:
+    """Whether the client wants to be told where the time of its responses goes: see timings.py.
+
+    Raises:
+        Refusal: it says neither yes nor no.
+    """
+    asked = request.query.get("timings", "false")
+    if asked not in ("true", "false"):
+        raise Refusal("invalid_value", f"`?timings={asked}`: it is true or false.", "timings")
+    return asked == "true"
 
 
 def _foreign_origin(request: web.Request) -> web.Response | None:

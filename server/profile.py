@@ -29,6 +29,10 @@ def profile_of(line: Line, config: Config) -> Profile:
         tools=line.llm.capabilities.tools,
         forced_calls=line.llm.capabilities.forced_calls,
         endpointing_reads=line.endpointing.reads,
+        vision=line.llm.capabilities.vision,
+        reasoning=line.llm.capabilities.reasoning,
+        truncation="truncation" in line.llm.capabilities.heeds,
+        context=line.llm.capabilities.context,
         temperature=_temperature(line.config.llm.options),
         speculation=line.config.speculation and line.transcription.capabilities.streaming,
     )

@@ -12,14 +12,15 @@ log of events gives the same commands, byte for byte. The rooms behind it:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import UNSET
 
 from pipeline.types import Tool, TurnAudio, TurnCall, TurnClause, TurnFailed, TurnFinished, TurnText
 from server.realtime import client_events as client
-from server.realtime.commands import AssessPause, Command, Hypothesise, SetTranscription
+from server.realtime.commands import AssessPause, Command, ForgetSound, Hypothesise, SetTranscription
 from server.realtime.conversation import Conversation, MessageItem
+from server.realtime.given import fitting
 from server.realtime.inbox import (
     Disconnected,
     Event,
@@ -32,10 +33,12 @@ from server.realtime.inbox import (
     VoiceFailed,
     VoiceVerdict,
 )
-from server.realtime.items import item_from_client
+from server.realtime.items import ItemReader
 from server.realtime.listening import Listening, Phase, Utterance
+from server.realtime.model_settings import check_reasoning, effort_of, truncation_of
 from server.realtime.outbox import IdSource, Outbox
-from server.realtime.refusal import Refusal, check_size
+from server.realtime.own_input import check_images, own_input
+from server.realtime.refusal import Refusal
 from server.realtime.reply import ReplyConfig
 from server.realtime.responding import Responding
 from server.realtime.schema import ErrorBody, ResponseParams, SemanticVad, Session, SessionKind
@@ -65,6 +68,8 @@ from server.realtime.session_config import (
 from server.realtime.sound_formats import decoder_of
 from server.realtime.transcription_session import check_event, shown
 from server.realtime.transcripts import Transcripts
+
+T = TypeVar("T")
 
 
 class Machine:
@@ -279,18 +284,26 @@ class Machine:
             "type",
         )
 
+    @property
+    def _reader(self) -> ItemReader:
+        return ItemReader(self._profile, self._outbox.new_id, self._session.audio.input.format)
+
     def _create_item(self, event: client.ConversationItemCreate) -> None:
-        item = item_from_client(event.item, self._outbox.new_id)
-        check_size(item.wire(), "item")
-        previous = self._conversation.insert(item, event.previous_item_id)
-        self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
-        self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))
+        new = self._reader.read(event.item)
+        check_images([new], (self._conversation, *self._responding.own_inputs), "item")
+        previous = self._conversation.insert(new.item, event.previous_item_id)
+        shown = fitting(new.item.wire())
+        self._outbox.send(ItemAdded(previous_item_id=previous, item=shown))
+        self._outbox.send(ItemDone(previous_item_id=previous, item=shown))
+        self._transcripts.take([new])
 
     def _retrieve_item(self, event: client.ConversationItemRetrieve) -> None:
-        self._outbox.send(ItemRetrieved(item=self._conversation.get(event.item_id).wire()))
+        item = fitting(self._conversation.get(event.item_id).wire())
+        self._outbox.send_retrieved(ItemRetrieved(item=item), self._session.audio.input.format)
 
     def _delete_item(self, event: client.ConversationItemDelete) -> None:
         item = self._conversation.remove(event.item_id)
+        self._outbox.put(ForgetSound(item.id))
         self._outbox.send(ItemDeleted(item_id=item.id))
 
     def _truncate_item(self, event: client.ConversationItemTruncate) -> None:
@@ -309,11 +322,15 @@ class Machine:
     def _create_response(self, event: client.ResponseCreate) -> None:
         params = ResponseParams() if event.response is UNSET else event.response
         config = self._reply_config(params)
+        new, context = own_input(params.input, self._reader, self._conversation)
+        check_images(new, (self._conversation, *self._responding.own_inputs), "response.input")
         self._responding.create(
             config,
-            in_conversation=params.conversation == "auto",
-            needs_words=params.instructions is UNSET,
+            in_conversation=params.conversation != "none",
+            context=context,
+            needs_words=params.instructions is None and context is None,
         )
+        self._transcripts.take(new, keep=False)
 
     def _cancel_response(self, event: client.ResponseCancel) -> None:
         self._responding.cancel(event.response_id)
@@ -323,29 +340,34 @@ class Machine:
         params = params or ResponseParams()
         session = self._session
         voice, audio_format = session.audio.output.voice, session.audio.output.format
-        output = UNSET if params.audio is UNSET else params.audio.output
-        if output is not UNSET and output.voice is not UNSET:
+        output = params.audio.output if params.audio is not None else None
+        if output is not None and output.voice is not None:
             voice = output.voice
             check_voice(voice, self._profile, "response.audio.output.voice")
-        if output is not UNSET and output.format is not UNSET:
+        if output is not None and output.format is not None:
             audio_format = output.format
-        tools = session.tools if params.tools is UNSET else params.tools
-        choice = session.tool_choice if params.tool_choice is UNSET else params.tool_choice
-        if params.tools is not UNSET or params.tool_choice is not UNSET:
+        tools = _given(params.tools, session.tools)
+        choice = _given(params.tool_choice, session.tool_choice)
+        if params.tools is not None or params.tool_choice is not None:
             check_tools(tools, choice, self._profile, "response")
-        modalities = session.output_modalities if params.output_modalities is UNSET else params.output_modalities
-        limit = session.max_output_tokens if params.max_output_tokens is UNSET else params.max_output_tokens
+        check_reasoning(params.reasoning, self._profile, "response")
         return ReplyConfig(
-            instructions=session.instructions if params.instructions is UNSET else params.instructions,
-            modality=modalities[0],
+            instructions=_given(params.instructions, session.instructions),
+            modality=_given(params.output_modalities, session.output_modalities)[0],
             voice=voice,
             engine_voice=self._profile.voices[voice],
             format=audio_format,
             speed=session.audio.output.speed,
-            max_output_tokens=limit,
-            temperature=session.temperature if params.temperature is UNSET else params.temperature,
-            tools=tuple(Tool(tool.name, tool.description, tool.parameters) for tool in tools),
+            max_output_tokens=_given(params.max_output_tokens, session.max_output_tokens),
+            temperature=_given(params.temperature, session.temperature),
+            tools=tuple(Tool(tool.name, tool.description or "", tool.parameters or {}) for tool in tools),
             tool_choice=tool_choice_of(choice),
-            parallel_tool_calls=params.parallel_tool_calls is not False,
+            parallel_tool_calls=_given(params.parallel_tool_calls, session.parallel_tool_calls),
+            effort=effort_of(params.reasoning, session.reasoning),
+            truncation=truncation_of(session.truncation),
             metadata=params.metadata,
         )
+
+
+def _given(asked: T | None, otherwise: T) -> T:
+    return otherwise if asked is None else asked

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from pipeline.types import NamedTool, ToolChoice
+from server.realtime.model_settings import check_reasoning, check_truncation
 from server.realtime.refusal import Refusal, check_size
 from server.realtime.schema import (
     FIXED_SESSION_FIELDS,
@@ -52,6 +53,14 @@ class Profile:
     """What the end-of-turn detector looks at besides the silence; with nothing there is no `semantic_vad`."""
     temperature: float | None = None
     """What the language model is set to draw with; None: its engine does not say."""
+    vision: bool = False
+    reasoning: bool = False
+    """Whether the language model can be shown images, and told how much to reason."""
+    truncation: bool = False
+    context: int | None = None
+    """Whether the language model can be told what becomes of long conversations; how many tokens one may have with the
+    reply to it, where that is known.
+    """
     traces: bool = False
     """Whether there is a folder for traces. Without one, `tracing` is null whatever is asked for."""
 
@@ -116,17 +125,37 @@ def updated_session(
 
 
 def _merge(old: Mapping[str, Any], new: Mapping[str, Any], transcriber: str) -> dict[str, Any]:
-    """Plain objects merge key by key; what has a `type`, lists, and the transcription are replaced whole."""
+    """Plain objects merge key by key; what has a `type`, lists, and the transcription are replaced whole. Null clears
+    what can be absent; said of anything else it says nothing.
+    """
     merged = dict(old)
     for key, value in new.items():
         before = old.get(key)
+        if value is None and key in old and key not in _CLEARED_BY_NULL:
+            continue
         if key == "transcription" and isinstance(value, dict):
             merged[key] = {**value, "model": transcriber if value.get("model") is None else value["model"]}
         elif _is_plain(value) and isinstance(before, dict) and _is_plain(before):
             merged[key] = _merge(before, value, transcriber)
         else:
-            merged[key] = value
+            merged[key] = _without_nulls(value)
     return merged
+
+
+_CLEARED_BY_NULL = frozenset(
+    {"transcription", "noise_reduction", "turn_detection", "tracing", "prompt", "include", "reasoning", "effort"}
+)
+
+
+def _without_nulls(value: Any) -> Any:
+    """Null is as good as nothing where an object is given whole, such as a tool without a description."""
+    match value:
+        case {"type": str()}:
+            return {key: each for key, each in value.items() if each is not None}
+        case list():
+            return [_without_nulls(each) for each in value]
+        case _:
+            return value
 
 
 def _is_plain(value: Any) -> bool:
@@ -165,6 +194,9 @@ def _check(new: Session, old: Session, profile: Profile, voice_is_fixed: bool) -
         )
     if (new.tools, new.tool_choice) != (old.tools, old.tool_choice):
         check_tools(new.tools, new.tool_choice, profile, "session")
+    if (new.truncation, new.max_output_tokens) != (old.truncation, old.max_output_tokens):
+        check_truncation(new, profile)
+    check_reasoning(new.reasoning, profile, "session")
     if new.audio.input.transcription is not None:
         _check_transcription(new.audio.input.transcription, profile)
     if new.include and not profile.log_probabilities:
@@ -277,13 +309,10 @@ _NOT_YET: tuple[tuple[str, str], ...] = (
     (r"idle_timeout_ms", "An idle timeout is not there yet in this version of Parley"),
     (r"format\.(type|rate)", "The formats are audio/pcm at 24000 Hz, audio/pcmu and audio/pcma"),
     (r"noise_reduction", "Noise reduction is not there yet in this version of Parley: it is null"),
+    (r"(session|response)\.prompt", "Stored prompts are kept by OpenAI: send their text as `instructions`"),
     (r"delay", "Words are shown as soon as they are certain: it is null"),
     (r"languages", "The transcriber can be told of one; without any it recognises what is spoken, if it can"),
-    (r"prompt", "This is not there yet in this version of Parley: it is null"),
-    (r"truncation", "Truncation is 'auto' in this version of Parley"),
-    (r"image_url|detail", "Images are not there yet in this version of Parley"),
     (r"item\.type", "MCP items are not there yet in this version of Parley"),
-    (r"response\.input", "A response's own input is not there yet in this version of Parley"),
 )
 """Fields, by the end of their path, of which the protocol has more than Parley does so far, and what to say then."""
 

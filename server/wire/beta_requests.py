@@ -61,6 +61,12 @@ def _content(part: Any, where: str) -> Any:
     return {**part, "type": CONTENT.get(kind, kind)}
 
 
+_CLEARED_BY_NULL = frozenset(
+    {"input_audio_transcription", "input_audio_noise_reduction", "turn_detection", "tracing", "include"}
+)
+"""Fields that null clears; of others it says nothing."""
+
+
 def _placed(asked: Mapping[str, Any], root: str, fields: "Mapping[str, tuple[str, _Value]]") -> dict[str, Any]:
     """Returns an object with each field in the place that the machine has for it."""
     placed: dict[str, Any] = {}
@@ -69,6 +75,8 @@ def _placed(asked: Mapping[str, Any], root: str, fields: "Mapping[str, tuple[str
         if name not in fields:
             known = ", ".join(sorted(fields))
             raise Refusal("unknown_parameter", f"There is no field '{where}'. There are: {known}.", where)
+        if value is None and name not in _CLEARED_BY_NULL:
+            continue
         place, in_words = fields[name]
         *outer, last = place.split(".")
         at = placed

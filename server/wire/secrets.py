@@ -58,7 +58,9 @@ class _Nested:
         return asked
 
     def encode(self, value: str, expires_at: int, session: Session | TranscriptionSession) -> dict[str, Any]:
-        return {"value": value, "expires_at": expires_at, "session": ga.session(msgspec.to_builtins(session))}
+        shown = ga.session(msgspec.to_builtins(session))
+        shown.pop("parallel_tool_calls", None)  # the schema of the answer has it not, although that of a session has
+        return {"value": value, "expires_at": expires_at, "session": shown}
 
     def refusal(self, refusal: Refusal) -> Refusal:
         return refusal

@@ -93,6 +93,8 @@ class World:
     def __init__(self, profile: Profile = PROFILE, dialect: Dialect = ga, kind: SessionKind = "realtime") -> None:
         """`dialect` is what `client` speaks, and what `wire` and the lists of events are in."""
         self.dialect = dialect
+        self.shows_images = profile.vision and dialect is ga
+        """The older dialect has none, so that it cannot look on."""
         counter = itertools.count()
         self.machine = Machine(
             profile, lambda prefix: f"{prefix}_{next(counter)}", 2_000_000_000, profile.model, kind=kind
@@ -107,6 +109,10 @@ class World:
         """Tick up to which the detector has judged what it was given under this epoch."""
         self.runs: dict[RunId, SimulatedRun] = {}
         self.utterances: dict[int, SimulatedUtterance] = {}
+        self.recordings: dict[int, bytes] = {}
+        """Sound that came inside items, by turn."""
+        self.kept: dict[str, tuple[int, int] | bytes] = {}
+        """The sound of items, from where to where or itself."""
         self.questions: list[do.Hypothesise] = []
         self.pauses: list[do.AssessPause] = []
         self.transcription: do.SetTranscription | None = None
@@ -234,6 +240,18 @@ class World:
                     self._utterance(turn).state = "finishing"
                 case do.DiscardUtterance(turn=turn):
                     self._utterance(turn).state = "discarded"
+                case do.TranscribeRecording(turn=turn, audio=audio):
+                    self._utterance(turn).state = "finishing"
+                    self.recordings[turn] = audio
+                case do.KeepSpoken(start=start, end=end):
+                    assert self.forgotten <= start <= end <= self.appended, "sound is kept before it is forgotten"
+                    self.kept[command.item_id] = (start, end)
+                case do.KeepRecording(item_id=item_id, audio=audio):
+                    self.kept[item_id] = audio
+                case do.ForgetSound(item_id=item_id):
+                    self.kept.pop(item_id, None)
+                case do.SendRetrieved(event=event):
+                    self._send(event)
                 case do.SetTranscription():
                     self.transcription = command
                 case do.StartRun(request=request, held=held):
@@ -257,7 +275,8 @@ class World:
         utterance.fed.append((start, end))
 
     def _send(self, event: Any) -> None:
-        self._see(event, beta if self.dialect is ga else ga, self.other_wire)
+        if not self.shows_images:
+            self._see(event, beta if self.dialect is ga else ga, self.other_wire)
         sent = self._see(event, self.dialect, self.wire)
         if sent is None:
             return
