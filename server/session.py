@@ -21,6 +21,7 @@ from pipeline.stages import LanguageModelStream, Pause
 from pipeline.turn import failure_code, run_turn
 from pipeline.types import LISTENING_RATE, WIRE_RATE, RunId, TurnAudio, TurnFailed, TurnRequest
 from pipeline.workers import CancelToken, SerialWorker, wait_out
+from server.filtering import SoundFilter
 from server.hearing import Hearing
 from server.outbound import Outbound, SlowClient
 from server.realtime import commands as do
@@ -29,6 +30,7 @@ from server.realtime.inbox import (
     Disconnected,
     Event,
     Hypothesis,
+    IdleTimer,
     PartialTranscript,
     PauseAssessed,
     Transcribed,
@@ -132,17 +134,21 @@ class Session:
         self._inbox = Inbox()
         self._machine = Machine(profile, new_id, int(time.time()) + SESSION_S, asked_model, changes=changes)
         self._trace = traces.open(self._machine.session.id) if traces is not None else None
+        self._filter = SoundFilter()
         self._store = AudioStore()
         self._voice = hub.open(self._heard)
         self._hearing = Hearing(line.transcription, line.timeouts.transcription, self._show_words)
         self._model: LanguageModelStream = line.llm.open()
         self._endpointing = SerialWorker("endpointing")
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._runs: dict[RunId, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = False
         self._dispatch: dict[type, Callable[[Any], None]] = {
             do.Send: lambda send: self._send(send.event),
             do.StoreAudio: self._store_audio,
+            do.ReduceNoise: lambda how: self._filter.reduce_noise(how.field),
+            do.SetIdleTimer: self._set_idle_timer,
             do.ResetVoice: lambda reset: self._voice.reset(reset.epoch),
             do.ForgetAudio: lambda forget: self._store.forget(forget.before),
             do.Transcribe: lambda feed: self._hearing.feed(feed.turn, self._store.read(feed.start, feed.end)),
@@ -171,7 +177,7 @@ class Session:
                 event = await self._inbox.get()
                 commands = self._handle(event)
                 self._note(event)
-                self._carry_out(commands)
+                self._carry_out(await self._filter.apply(commands))
                 # The queue hands over what it has without a pause; others want the loop as well.
                 await asyncio.sleep(0)
         finally:
@@ -216,6 +222,8 @@ class Session:
         if not self._ended:
             with contextlib.suppress(SlowClient):
                 self._carry_out(self._handle(Disconnected()))
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         self._voice.close()
         self._hearing.close()
         self._endpointing.abandon()
@@ -253,6 +261,14 @@ class Session:
 
     def _heard(self, verdict: VoiceVerdict | VoiceFailed) -> None:
         self._inbox.put_now(verdict)
+
+    def _set_idle_timer(self, wait: do.SetIdleTimer) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        if wait.after_ms is not None:
+            due = IdleTimer(wait.number)
+            self._idle_timer = asyncio.get_running_loop().call_later(wait.after_ms / 1000, self._inbox.put_now, due)
 
     def _show_words(self, turn: int, text: str) -> None:
         self._inbox.put_now(PartialTranscript(turn, text))

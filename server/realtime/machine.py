@@ -15,14 +15,15 @@ from typing import Any
 
 from msgspec import UNSET
 
-from pipeline.types import Tool, TurnAudio, TurnCall, TurnClause, TurnFailed, TurnFinished, TurnText
+from pipeline.types import Tool, Transcript, TurnAudio, TurnCall, TurnClause, TurnFailed, TurnFinished, TurnText
 from server.realtime import client_events as client
-from server.realtime.commands import AssessPause, Command, Hypothesise, SetTranscription
+from server.realtime.commands import AssessPause, Command, Hypothesise, ReduceNoise, SetTranscription
 from server.realtime.conversation import Conversation, MessageItem
 from server.realtime.inbox import (
     Disconnected,
     Event,
     Hypothesis,
+    IdleTimer,
     PartialTranscript,
     PauseAssessed,
     Refused,
@@ -31,13 +32,14 @@ from server.realtime.inbox import (
     VoiceFailed,
     VoiceVerdict,
 )
+from server.realtime.idling import Idling
 from server.realtime.items import item_from_client
 from server.realtime.listening import Listening, Phase, Utterance
 from server.realtime.outbox import IdSource, Outbox
 from server.realtime.refusal import Refusal, check_size
 from server.realtime.reply import ReplyConfig
 from server.realtime.responding import Responding
-from server.realtime.schema import ErrorBody, ResponseParams, SemanticVad, Session, StatusError
+from server.realtime.schema import ErrorBody, ResponseParams, SemanticVad, ServerVad, Session, StatusError
 from server.realtime.server_events import (
     Committed,
     ConversationCreated,
@@ -97,6 +99,7 @@ class Machine:
         self._conversation = Conversation()
         self._responding = Responding(self._outbox, self._conversation)
         self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
+        self._idling = Idling(self._outbox)
         self._decoder = decoder_of(self._session.audio.input.format)
         self._spoken: dict[int, tuple[Utterance, MessageItem]] = {}
         """What was said and is still being put into words, by turn."""
@@ -118,6 +121,7 @@ class Machine:
             Refused: lambda refused: self._outbox.send(Error(error=refused.error)),
             VoiceVerdict: self.listening.judge,
             VoiceFailed: self._voice_failed,
+            IdleTimer: self._idle_timer,
             PauseAssessed: lambda assessed: self.listening.assess(assessed.run, assessed.silence_ms),
             Hypothesis: self._hypothesis,
             PartialTranscript: self._partial_transcript,
@@ -138,6 +142,8 @@ class Machine:
         self._outbox.send(SessionCreated(session=self._session))
         self._outbox.send(ConversationCreated(conversation=ConversationInfo(id=self._responding.conversation_id)))
         self._set_transcription()
+        if self._session.audio.input.noise_reduction is not None:
+            self._set_noise_reduction()
         return self._outbox.drain()
 
     def handle(self, event: Event, now: int) -> list[Command]:
@@ -162,12 +168,14 @@ class Machine:
         except Refusal as refusal:
             event_id = event.event_id if isinstance(event, client.ClientEvent) else None
             self._outbox.send(Error(error=refusal.body(event_id)))
+        self._idling.watch(self._idle_timeout(), self._conversation.played_until(), self.listening.judged)
         return self._outbox.drain()
 
     def _close(self) -> None:
         self._closed = True
         self._responding.close()
         self.listening.close()
+        self._idling.close()
 
     # --- what the user says (listening.Turns) ---
 
@@ -201,16 +209,49 @@ class Machine:
         item = MessageItem(
             id=utterance.item_id, role="user", part="input_audio", text=None, heard_ticks=end - utterance.start
         )
-        previous = self._conversation.append(item)
         self._spoken[utterance.turn] = (utterance, item)
-        self._outbox.send(Committed(previous_item_id=previous, item_id=item.id))
-        self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
-        self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))
+        self._add_committed(item)
         detection = self._session.audio.input.turn_detection
         if by_voice and detection is not None and detection.create_response:
             self._answer_next = True
         else:
             self._responding.drop_held()
+
+    def timed_out(self, utterance: Utterance, end: int) -> None:
+        """Nobody is asked what was said: by the detector's word that is nothing, and transcribers invent words."""
+        ticks = end - utterance.start
+        item = MessageItem(
+            id=utterance.item_id, role="user", part="input_audio", text="", heard_ticks=ticks, timed_out=True
+        )
+        self._add_committed(item)
+        if self._is_transcribing:
+            usage = transcription_usage(Transcript("", tokens=0), 0)
+            self._outbox.send(TranscriptionCompleted(item_id=item.id, content_index=0, transcript="", usage=usage))
+        detection = self._session.audio.input.turn_detection
+        if detection is not None and detection.create_response:
+            self._responding.create(self._reply_config())
+
+    def _add_committed(self, item: MessageItem) -> None:
+        previous = self._conversation.append(item)
+        self._responding.has_answered = False
+        self._outbox.send(Committed(previous_item_id=previous, item_id=item.id))
+        self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
+        self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))
+
+    def _idle_timeout(self) -> int | None:
+        """Returns how long the user may be silent from when the last reply was played, in ms; None where they need
+        not speak: nothing was answered yet, or something is being answered.
+        """
+        detection = self._session.audio.input.turn_detection
+        idle = self.listening.phase is Phase.IDLE and self._responding.active is None and self._responding.has_answered
+        if not isinstance(detection, ServerVad) or not idle or self._conversation.awaits_output():
+            return None
+        return detection.idle_timeout_ms
+
+    def _idle_timer(self, timer: IdleTimer) -> None:
+        start = self._idling.elapsed(timer.number, self._idle_timeout())
+        if start is not None:
+            self.listening.time_out(start)
 
     def _answer_what_waits(self) -> None:
         idle = self.listening.phase is Phase.IDLE and self._responding.active is None
@@ -298,7 +339,13 @@ class Machine:
             self._decoder = decoder_of(new.audio.input.format)
         if new.audio.input.transcription != old.audio.input.transcription:
             self._set_transcription()
+        if new.audio.input.noise_reduction != old.audio.input.noise_reduction:
+            self._set_noise_reduction()
         self._outbox.send(SessionUpdated(session=new))
+
+    def _set_noise_reduction(self) -> None:
+        reduction = self._session.audio.input.noise_reduction
+        self._outbox.put(ReduceNoise(reduction and reduction.type))
 
     def _set_transcription(self) -> None:
         transcription = self._session.audio.input.transcription

@@ -231,9 +231,7 @@ def speaks(asked: str, known: str) -> bool:
 
 _NOT_YET: tuple[tuple[str, str], ...] = (
     (r"tools(\[\d*\.*\])?(\.type)?", "Tools are of type 'function' in this version of Parley"),
-    (r"idle_timeout_ms", "An idle timeout is not there yet in this version of Parley"),
     (r"format\.(type|rate)", "The formats are audio/pcm at 24000 Hz, audio/pcmu and audio/pcma"),
-    (r"noise_reduction", "Noise reduction is not there yet in this version of Parley: it is null"),
     (r"prompt|include", "This is not there yet in this version of Parley: it is null"),
     (r"truncation", "Truncation is 'auto' in this version of Parley"),
     (r"image_url|detail", "Images are not there yet in this version of Parley"),
