@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.audio import pcm16_from_bytes, pcm16_to_bytes, slices
 from pipeline.noise import NoiseField, NoiseReducer
-from pipeline.types import WIRE_RATE
+from pipeline.types import WIRE_RATE, Pcm16
 from server.realtime import commands as do
 
 _SLICE = WIRE_RATE // 2
@@ -37,7 +37,7 @@ class SoundFilter:
 
     async def _filtered(self, command: do.StoreAudio) -> do.StoreAudio:
         assert self._reducer is not None
-        pieces = []
+        pieces: list[Pcm16] = []
         for piece in slices(pcm16_from_bytes(command.audio), _SLICE):
             if pieces:
                 await asyncio.sleep(0)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping
+from typing import Literal
 
 from pipeline.config import Config
 from pipeline.line import Line
@@ -27,10 +28,20 @@ def profile_of(line: Line, config: Config) -> Profile:
         transcriber_prompt=line.transcription.capabilities.prompt,
         tools=line.llm.capabilities.tools,
         forced_calls=line.llm.capabilities.forced_calls,
-        endpointing_reads=line.endpointing.reads,
+        semantic_by_default=bool(line.endpointing.reads),
+        endpointing_reads=_endpointing_reads(line),
         temperature=_temperature(line.config.llm.options),
         speculation=line.config.speculation and line.transcription.capabilities.streaming,
     )
+
+
+def _endpointing_reads(line: Line) -> frozenset[Literal["sound", "words"]]:
+    """Returns what is looked at under `semantic_vad`. The detector that is not the pipeline's own goes by silence alone
+    where words would cost a transcription more for each pause.
+    """
+    if line.endpointing.reads or line.transcription.capabilities.streaming:
+        return line.judge.reads
+    return frozenset()
 
 
 def _temperature(options: object) -> float | None:

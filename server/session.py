@@ -303,7 +303,7 @@ class Session:
             resampler = StreamResampler(WIRE_RATE, LISTENING_RATE)
             audio = np.concatenate((resampler.process(sound), resampler.flush()))
             pause = Pause(audio, ask.words, ask.most_ms)
-            return self._line.endpointing.assess(pause, cancel)
+            return self._line.judge.assess(pause, cancel)
 
         async def report() -> None:
             worker = self._endpointing

@@ -27,10 +27,10 @@ _SIGNALS = _set("yes yeah yep no nope nah okay ok well so oh and but actually pl
 
 _SHORT = {
     *_set("yes yeah yep yup no nope nah okay ok sure right exactly correct thanks hello hi hey bye goodbye stop"),
-    *_set("maybe perhaps never always sometimes today tomorrow yesterday now later what why who when where how really"),
-    *_set("cancel continue next again more help quiet nothing both neither none everything all great cool fine good"),
-    *("not now", "not yet", "not really", "of course", "why not", "me too", "you too", "i see", "never mind", "so what"),
-    *("thank you", "thank you very much", "not much", "very much", "a lot", "what else", "who else"),
+    *_set("maybe perhaps never always sometimes today tomorrow yesterday now later what why who when where how"),
+    *_set("cancel continue next again more help quiet nothing both neither none everything all great cool fine"),
+    *("good", "really", "not now", "not yet", "not really", "of course", "why not", "me too", "you too", "i see"),
+    *("never mind", "so what", "thank you", "thank you very much", "not much", "very much", "a lot", "what else"),
 }
 """Whole utterances that need nothing more."""
 
@@ -49,12 +49,20 @@ _OPENERS = _set(
 )
 """Words that nothing ends with."""
 
+_ENDS_AFTER = {
+    "so": _set("think hope guess suppose believe said why"),
+    "his": _set("is was"),
+    "number": _set("my your the a that this wrong phone"),
+}
+"""Words that nothing ends with but after these."""
+_QUESTIONS_END_AFTER = _set("know me understand see for so guess sure tell")
+
 _BASE_VERBS = _set("go come do live work talk look think wait belong listen smell run care know good ready")
 _PRONOUNS = _set("i you he she it we they that this there")
 _SUBJECTS = _set("i he she we they")
 _CONTRACTED = _set(
-    "i'm you're he's she's it's we're they're i'll you'll he'll she'll it'll we'll they'll i'd you'd he'd she'd we'd they'd "
-    "i've you've we've they've that's there's let's"
+    "i'm you're he's she's it's we're they're i'll you'll he'll she'll it'll we'll they'll i'd you'd he'd she'd we'd "
+    "they'd i've you've we've they've that's there's let's"
 )
 _WH = _set("what who whom which where what's who's where's whatever whoever")
 _QUESTIONS = _WH | _set("why when how how's whose why's when's")
@@ -83,8 +91,10 @@ _TRANSITIVE = _set(
     "gonna gotta bought brought took made"
 )
 _ASKED_OF = _set("tell give show remind send let bring get")
-_SAYING = _set("think know say said says means believe hope guess told tell me remind sure anything something everything "
-               "nothing one someone anyone people thing things way feeling so not fact it's is")
+_SAYING = _set(
+    "think know say said says means believe hope guess told tell me remind sure anything something everything "
+    "nothing one someone anyone people thing things way feeling so not fact it's is"
+)
 _BEFORE_A_CLAUSE = _set("if when while although before after since unless until once whenever")
 _PENDING_ADVERBS = _set("always never really just only even also almost still probably maybe perhaps actually then")
 _QUANTITIES = _set("some any another other more most several few each")
@@ -99,9 +109,9 @@ _COUNTING = _set("about around have has are were with than buy need want exactly
 _CENTURIES = _set("eighteen nineteen twenty")
 
 _COMMANDS = _set(
-    "turn switch play stop start set call tell read show open close lock find look search remind wake add put give send "
-    "write cancel go come wait sing repeat say help let make take get bring translate skip pause resume mute move delete "
-    "remove check order book explain describe count spell please don't dim raise lower"
+    "turn switch play stop start set call tell read show open close lock find look search remind wake add put give "
+    "send write cancel go come wait sing repeat say help let make take get bring translate skip pause resume mute move "
+    "delete remove check order book explain describe count spell please don't dim raise lower"
 )
 
 _OPEN_MARKS = (",", "-", "–", "—", ":", ";", "...", "…", "、", "，")
@@ -155,17 +165,13 @@ def _filled(words: Words) -> float | None:
 def _opened(words: Words) -> float | None:
     """Articles, conjunctions, and what else calls for a word after it."""
     last, before = words[-1], words[-2] if len(words) > 1 else ""
-    if last in _OPENERS:
-        return UNFINISHED
-    if last == "so":
-        return None if before in _set("think hope guess suppose believe said why") else UNFINISHED
-    if last == "that" and before in _SAYING:
-        return UNFINISHED
-    if last in _QUESTIONS and before not in _set("know me understand see for so guess sure tell"):
-        return UNFINISHED
-    if last in ("well", "please", "you", "his") and len(words) == 1:
-        return UNFINISHED
-    if last == "his" or (last == "number" and before not in _set("my your the a that this wrong phone")):
+    if (
+        last in _OPENERS
+        or (last in ("well", "please", "you") and len(words) == 1)
+        or (last == "that" and before in _SAYING)
+        or (last in _ENDS_AFTER and before not in _ENDS_AFTER[last])
+        or (last in _QUESTIONS and before not in _QUESTIONS_END_AFTER)
+    ):
         return UNFINISHED
     return None
 

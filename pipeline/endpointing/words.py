@@ -31,8 +31,8 @@ class Words:
             int,
             Meta(
                 ge=_QUIET_MS,
-                description="Silence that ends a turn after a finished question, command or answer. The more a sentence "
-                "looks as if it went on, the longer it must last, up to the most that the client's `eagerness` allows.",
+                description="Silence that ends a turn after a finished question, command or answer. The more a "
+                "sentence looks unfinished, the longer it must last, up to the most that `eagerness` allows.",
             ),
         ] = 300
 

@@ -19,6 +19,7 @@ from pipeline.types import Tool, Transcript, TurnAudio, TurnCall, TurnClause, Tu
 from server.realtime import client_events as client
 from server.realtime.commands import AssessPause, Command, Hypothesise, ReduceNoise, SetTranscription
 from server.realtime.conversation import Conversation, MessageItem
+from server.realtime.idling import Idling
 from server.realtime.inbox import (
     Disconnected,
     Event,
@@ -32,14 +33,13 @@ from server.realtime.inbox import (
     VoiceFailed,
     VoiceVerdict,
 )
-from server.realtime.idling import Idling
 from server.realtime.items import item_from_client
 from server.realtime.listening import Listening, Phase, Utterance
 from server.realtime.outbox import IdSource, Outbox
 from server.realtime.refusal import Refusal, check_size
 from server.realtime.reply import ReplyConfig
 from server.realtime.responding import Responding
-from server.realtime.schema import ErrorBody, ResponseParams, SemanticVad, ServerVad, Session, StatusError
+from server.realtime.schema import ErrorBody, ResponseParams, SemanticVad, Session, StatusError, TurnDetection
 from server.realtime.server_events import (
     Committed,
     ConversationCreated,
@@ -99,7 +99,7 @@ class Machine:
         self._conversation = Conversation()
         self._responding = Responding(self._outbox, self._conversation)
         self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
-        self._idling = Idling(self._outbox)
+        self._idling = Idling(self._outbox, self.listening, self._responding, self._conversation)
         self._decoder = decoder_of(self._session.audio.input.format)
         self._spoken: dict[int, tuple[Utterance, MessageItem]] = {}
         """What was said and is still being put into words, by turn."""
@@ -121,7 +121,7 @@ class Machine:
             Refused: lambda refused: self._outbox.send(Error(error=refused.error)),
             VoiceVerdict: self.listening.judge,
             VoiceFailed: self._voice_failed,
-            IdleTimer: self._idle_timer,
+            IdleTimer: lambda timer: self._idling.elapsed(timer.number, self._turn_detection),
             PauseAssessed: lambda assessed: self.listening.assess(assessed.run, assessed.silence_ms),
             Hypothesis: self._hypothesis,
             PartialTranscript: self._partial_transcript,
@@ -136,6 +136,10 @@ class Machine:
     def session(self) -> Session:
         """The effective configuration."""
         return self._session
+
+    @property
+    def _turn_detection(self) -> TurnDetection | None:
+        return self._session.audio.input.turn_detection
 
     def start(self) -> list[Command]:
         """Greets the client."""
@@ -168,7 +172,7 @@ class Machine:
         except Refusal as refusal:
             event_id = event.event_id if isinstance(event, client.ClientEvent) else None
             self._outbox.send(Error(error=refusal.body(event_id)))
-        self._idling.watch(self._idle_timeout(), self._conversation.played_until(), self.listening.judged)
+        self._idling.watch(self._turn_detection)
         return self._outbox.drain()
 
     def _close(self) -> None:
@@ -180,13 +184,13 @@ class Machine:
     # --- what the user says (listening.Turns) ---
 
     def speech_started(self) -> None:
-        detection = self._session.audio.input.turn_detection
+        detection = self._turn_detection
         if detection is not None and detection.interrupt_response:
             self._conversation.interrupt(self._outbox.now)
             self._responding.interrupt()
 
     def paused(self, utterance: Utterance) -> None:
-        detection = self._session.audio.input.turn_detection
+        detection = self._turn_detection
         semantic = isinstance(detection, SemanticVad)
         by_words = semantic and "words" in self._profile.endpointing_reads
         if semantic and not by_words:
@@ -195,7 +199,7 @@ class Machine:
             self._outbox.put(Hypothesise(utterance.run))
 
     def _assess(self, utterance: Utterance, words: str) -> None:
-        detection = self._session.audio.input.turn_detection
+        detection = self._turn_detection
         assert detection is not None
         self._outbox.put(AssessPause(utterance.run, utterance.start, utterance.fed, words, detection.most_ms))
 
@@ -211,7 +215,7 @@ class Machine:
         )
         self._spoken[utterance.turn] = (utterance, item)
         self._add_committed(item)
-        detection = self._session.audio.input.turn_detection
+        detection = self._turn_detection
         if by_voice and detection is not None and detection.create_response:
             self._answer_next = True
         else:
@@ -227,7 +231,7 @@ class Machine:
         if self._is_transcribing:
             usage = transcription_usage(Transcript("", tokens=0), 0)
             self._outbox.send(TranscriptionCompleted(item_id=item.id, content_index=0, transcript="", usage=usage))
-        detection = self._session.audio.input.turn_detection
+        detection = self._turn_detection
         if detection is not None and detection.create_response:
             self._responding.create(self._reply_config())
 
@@ -237,21 +241,6 @@ class Machine:
         self._outbox.send(Committed(previous_item_id=previous, item_id=item.id))
         self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
         self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))
-
-    def _idle_timeout(self) -> int | None:
-        """Returns how long the user may be silent from when the last reply was played, in ms; None where they need
-        not speak: nothing was answered yet, or something is being answered.
-        """
-        detection = self._session.audio.input.turn_detection
-        idle = self.listening.phase is Phase.IDLE and self._responding.active is None and self._responding.has_answered
-        if not isinstance(detection, ServerVad) or not idle or self._conversation.awaits_output():
-            return None
-        return detection.idle_timeout_ms
-
-    def _idle_timer(self, timer: IdleTimer) -> None:
-        start = self._idling.elapsed(timer.number, self._idle_timeout())
-        if start is not None:
-            self.listening.time_out(start)
 
     def _answer_what_waits(self) -> None:
         idle = self.listening.phase is Phase.IDLE and self._responding.active is None
@@ -270,7 +259,7 @@ class Machine:
 
     def _hypothesis(self, hypothesis: Hypothesis) -> None:
         utterance = self.listening.utterance
-        detection = self._session.audio.input.turn_detection
+        detection = self._turn_detection
         if detection is None or utterance is None or self.listening.phase is not Phase.MAYBE_DONE:
             return
         if utterance.run != hypothesis.run:
@@ -345,7 +334,7 @@ class Machine:
 
     def _set_noise_reduction(self) -> None:
         reduction = self._session.audio.input.noise_reduction
-        self._outbox.put(ReduceNoise(reduction and reduction.type))
+        self._outbox.put(ReduceNoise(None if reduction is None else reduction.type))
 
     def _set_transcription(self) -> None:
         transcription = self._session.audio.input.transcription

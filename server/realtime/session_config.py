@@ -45,7 +45,9 @@ class Profile:
     forced_calls: bool = False
     """Whether the language model can be given tools, and be made to call one."""
     endpointing_reads: frozenset[Literal["sound", "words"]] = frozenset()
-    """What the end-of-turn detector looks at besides the silence; with nothing there is no `semantic_vad`."""
+    """What the end-of-turn detector looks at besides the silence."""
+    semantic_by_default: bool = False
+    """Whether sessions begin with `semantic_vad`."""
     temperature: float | None = None
     """What the language model is set to draw with; None: its engine does not say."""
     traces: bool = False
@@ -64,7 +66,7 @@ def initial_session(profile: Profile, session_id: str, expires_at: int) -> Sessi
             input=AudioInput(
                 transcription=Transcription(model=profile.transcriber),
                 # Whoever put such a detector into the pipeline wants it used by clients that do not choose, too.
-                turn_detection=SemanticVad() if profile.endpointing_reads else ServerVad(),
+                turn_detection=SemanticVad() if profile.semantic_by_default else ServerVad(),
             ),
             output=AudioOutput(voice=profile.voice),
         ),
@@ -147,13 +149,6 @@ def _check(new: Session, old: Session, profile: Profile, voice_is_fixed: bool) -
             "invalid_value",
             f"The speech engine of '{profile.model}' speaks at speeds from {slowest:g} to {fastest:g}.",
             "session.audio.output.speed",
-        )
-    if isinstance(new.audio.input.turn_detection, SemanticVad) and not profile.endpointing_reads:
-        raise Refusal(
-            "invalid_value",
-            f"The pipeline '{profile.model}' ends turns by silence alone. Use 'server_vad', or give it an end-of-turn "
-            "detector in models.yaml (`endpointing: {engine: smart-turn, …}`).",
-            "session.audio.input.turn_detection.type",
         )
     if (new.tools, new.tool_choice) != (old.tools, old.tool_choice):
         check_tools(new.tools, new.tool_choice, profile, "session")

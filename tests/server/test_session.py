@@ -49,7 +49,9 @@ class Client:
     def __init__(self, line: Line) -> None:
         self.line = line
         self.hub = VoiceHub(line.vad, 10.0)
-        profile = dataclasses.replace(PROFILE, endpointing_reads=line.endpointing.reads)
+        profile = dataclasses.replace(
+            PROFILE, endpointing_reads=line.judge.reads, semantic_by_default=bool(line.endpointing.reads)
+        )
         self.session = Session(line, self.hub, profile, ga, "fake")
         self.wire = WireChecker()
         self.reads = asyncio.Event()
