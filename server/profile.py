@@ -29,13 +29,13 @@ def profile_of(line: Line, config: Config) -> Profile:
         tools=line.llm.capabilities.tools,
         forced_calls=line.llm.capabilities.forced_calls,
         semantic_by_default=bool(line.endpointing.reads),
-        endpointing_reads=_endpointing_reads(line),
+        endpointing_reads=endpointing_reads(line),
         temperature=_temperature(line.config.llm.options),
         speculation=line.config.speculation and line.transcription.capabilities.streaming,
     )
 
 
-def _endpointing_reads(line: Line) -> frozenset[Literal["sound", "words"]]:
+def endpointing_reads(line: Line) -> frozenset[Literal["sound", "words"]]:
     """Returns what is looked at under `semantic_vad`. The detector that is not the pipeline's own goes by silence alone
     where words would cost a transcription more for each pause.
     """

@@ -114,6 +114,9 @@ _COMMANDS = _set(
     "delete remove check order book explain describe count spell please don't dim raise lower"
 )
 
+_MOST_CHARS: Final = 200
+"""Of a long speech without punctuation only so much is read: how it began says nothing of how it ends."""
+
 _OPEN_MARKS = (",", "-", "–", "—", ":", ";", "...", "…", "、", "，")
 _CLOSED_MARKS = ("?", "!", "？", "！")
 
@@ -125,11 +128,12 @@ def likely_to_go_on(text: str) -> float:
         text: what was understood so far; not empty.
     """
     text = text.strip().lower().replace("’", "'")
-    words = re.findall(r"\w+(?:'\w+)*", text)
-    if text.endswith(_OPEN_MARKS):
-        return UNFINISHED
+    sentence = re.split(r"[.?!…]+\s+", text[-_MOST_CHARS:])[-1]
+    words = re.findall(r"\w+(?:'\w+)*", sentence)
     if not words:
         return UNSURE
+    if text.endswith(_OPEN_MARKS):
+        return UNFINISHED
     for rule in _RULES:
         if (found := rule(words)) is not None:
             return found

@@ -1,4 +1,4 @@
-"""Measures the end-of-turn detectors on labelled sentences: `python -m scripts.measure_turns [--smart-turn FILE]`.
+"""Measures the end-of-turn detectors on labelled sentences: `python -m scripts.measure_turns --smart-turn FILE --ears 1`.
 
 Each is asked what it is asked in a session under `semantic_vad`: how much silence ends the turn. The one that reads is
 given the words as they are, and as PocketSphinx hears them from espeak-ng; the one that listens hears espeak-ng.
@@ -42,23 +42,26 @@ Judge = Callable[[Sentence], int]
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="scripts.measure_turns", description=__doc__)
     arguments.add_argument("--smart-turn", metavar="FILE", help="smart-turn-v3.2-cpu.onnx, to measure it as well")
-    arguments.add_argument("--no-ears", action="store_true", help="leave PocketSphinx out, which takes minutes")
+    arguments.add_argument(
+        "--ears", type=int, default=0, metavar="N", help="have PocketSphinx hear every Nth sentence; 0: none"
+    )
     asked = arguments.parse_args()
     print("| sentences | detector | finished: mean, median wait | answered soon | waited for 2 s and more | ", end="")
     print("unfinished: cut at a pause of 1 s | of 2 s |\n|---|---|---|---|---|---|---|")
     speaker = EspeakNg(EspeakNg.Options(voice="en-us+klatt4", words_per_minute=145))
-    detectors: list[tuple[str, Judge]] = [
-        ("a silence of 500 ms (`server_vad`)", lambda sentence: 500),
-        ("`words`", by_words(lambda sentence: sentence.as_heard)),
+    detectors: list[tuple[str, Judge, int]] = [
+        ("a silence of 500 ms (`server_vad`)", lambda sentence: 500, 1),
+        ("`words`", by_words(lambda sentence: sentence.as_heard), 1),
     ]
-    if not asked.no_ears:
-        detectors.append(("`words`, as PocketSphinx hears them", by_words(ears(speaker))))
     if asked.smart_turn:
-        detectors.append(("`smart-turn`", by_sound(speaker, Path(asked.smart_turn))))
+        detectors.append(("`smart-turn`", by_sound(speaker, Path(asked.smart_turn)), 1))
+    if asked.ears:
+        detectors.append(("`words`, as PocketSphinx hears them", by_words(ears(speaker)), asked.ears))
     parts: tuple[Part, ...] = ("tuning", "heldout")
-    for part in parts:
-        for name, judge in detectors:
-            print(f"| {part} | {name} | {row(sentences(part), judge)} |", flush=True)
+    for name, judge, every in detectors:
+        for part in parts:
+            labelled = sentences(part)[::every]
+            print(f"| {len(labelled)} of {part} | {name} | {row(labelled, judge)} |", flush=True)
 
 
 def row(labelled: Iterable[Sentence], judge: Judge) -> str:
@@ -100,9 +103,7 @@ def ears(speaker: EspeakNg) -> Callable[[Sentence], str]:
 
     def hear(sentence: Sentence) -> str:
         stream.feed(spoken(speaker, sentence))
-        heard = stream.hypothesis().text
-        stream.discard()
-        return heard
+        return stream.finish().text
 
     return hear
 

@@ -10,8 +10,8 @@ from server.realtime.refusal import Refusal
 from server.realtime.schema import ContentPart, Item
 from server.realtime.usage import ms_to_ticks, ticks_to_ms
 
-SILENCE = "(The user says nothing.)"
-"""What the model is told of a silence that has lasted too long: it reads, and cannot hear it."""
+SILENCE = "..."
+"""What the model, which cannot hear it, is told that a user said who said nothing for too long."""
 
 PartKind = Literal["input_text", "input_audio", "output_text", "output_audio"]
 
