@@ -1,4 +1,6 @@
-"""Measures the end-of-turn detectors on labelled sentences: `python -m scripts.measure_turns --smart-turn FILE --ears 1`.
+"""Measures the end-of-turn detectors on labelled sentences.
+
+    python -m scripts.measure_turns --smart-turn FILE --ears 1
 
 Each is asked what it is asked in a session under `semantic_vad`: how much silence ends the turn. The one that reads is
 given the words as they are, and as PocketSphinx hears them from espeak-ng; the one that listens hears espeak-ng.
