@@ -8,16 +8,13 @@ from tests.speech import silence
 
 
 async def test_the_default_pipeline_waits_for_the_end_of_a_sentence(server: Server) -> None:
-    """The words are read: who has finished is answered sooner than the four seconds that a pause may last."""
+    """The words are read: who has finished is answered before the four seconds that a pause may last."""
     async with connect(server.port, model="echo") as client:
         await client.configure(audio={"input": {"turn_detection": {"type": "semantic_vad"}}})
         (effective,) = [event["session"]["audio"]["input"] for event in client.wire.of_type("session.updated")]
         assert effective["turn_detection"]["eagerness"] == "auto"
-        await client.append(np.concatenate((spoken("who made you"), silence(0.2, RATE))))
-        await client.wait_for("input_audio_buffer.speech_started")
-        client.open_microphone()
-        stopped = await client.wait_for("input_audio_buffer.speech_stopped")
-        assert stopped["audio_end_ms"] < len(spoken("who made you")) * 1000 // RATE + 3_000
+        await client.append(np.concatenate((spoken("who made you"), silence(2, RATE))))
+        await client.wait_for("input_audio_buffer.speech_stopped")  # no more silence comes than these two seconds
         await client.wait_for("response.done")
         assert understood("who made you", client.transcripts()[0])
 
