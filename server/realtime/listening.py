@@ -17,6 +17,7 @@ from server.realtime.commands import (
     DiscardUtterance,
     FinishTranscript,
     ForgetAudio,
+    KeepSpoken,
     ResetVoice,
     StoreAudio,
     Transcribe,
@@ -236,6 +237,7 @@ class Listening:
             )
         )
         self.tally.committed += end - self._floor
+        self._outbox.put(KeepSpoken(utterance.item_id, utterance.start, end))
         self._set_floor(end)
         self._turns.timed_out(utterance, end)
 
@@ -295,6 +297,7 @@ class Listening:
 
     def _commit(self, utterance: Utterance, end: int, by_voice: bool) -> None:
         self.tally.committed += end - self._floor
+        self._outbox.put(KeepSpoken(utterance.item_id, utterance.start, end))
         self._set_floor(end)
         self.utterance, self.phase = None, Phase.IDLE
         self._outbox.put(FinishTranscript(utterance.turn))
