@@ -1,10 +1,11 @@
 """What a loaded pipeline is and can do, in the terms of the session machine."""
 
+import functools
 import logging
 from collections.abc import Collection, Mapping
 from typing import Literal
 
-from pipeline.config import Config
+from pipeline.config import Config, UnknownModelError
 from pipeline.line import Line
 from pipeline.registry import did_you_mean, listed
 from server.realtime.session_config import Profile
@@ -36,6 +37,7 @@ def profile_of(line: Line, config: Config) -> Profile:
         truncation="truncation" in line.llm.capabilities.heeds,
         context=line.llm.capabilities.context,
         temperature=_temperature(line.config.llm.options),
+        answers_to=functools.partial(_leads_to, config, line.name),
         speculation=line.config.speculation and line.transcription.capabilities.streaming,
     )
 
@@ -47,6 +49,14 @@ def endpointing_reads(line: Line) -> frozenset[Literal["sound", "words"]]:
     if line.endpointing.reads or line.transcription.capabilities.streaming:
         return line.judge.reads
     return frozenset()
+
+
+def _leads_to(config: Config, pipeline: str, name: str) -> bool:
+    """Returns whether clients mean a pipeline by a name. Agents SDKs name OpenAI's model in every update."""
+    try:
+        return config.resolve(name) == pipeline
+    except UnknownModelError:
+        return False
 
 
 def _temperature(options: object) -> float | None:

@@ -14,6 +14,9 @@ from server.realtime.usage import ms_to_ticks, ticks_to_ms
 SILENCE = "..."
 """What the model, which cannot hear it, is told that a user said who said nothing for too long."""
 
+_TICKS_A_CHARACTER = 24_000 // 15
+"""How long a character of speech takes, before the voice has shown it: 150 words a minute of six characters."""
+
 PartKind = Literal["input_audio", "output_text", "output_audio"]
 
 
@@ -108,8 +111,15 @@ class SpokenReply:
         self.spans = [Span(text, 0, self.sent)] if text else []
         self.heard = None
 
-    def settle(self) -> None:
-        """Notes that all of it has been made."""
+    def settle(self, was_finished: bool) -> None:
+        """Notes that no more of it will be made. Unless it `was_finished`, the last clause was cut somewhere: by what
+        a character of the clauses before it took, its sound would have gone on.
+        """
+        if self.spans and not was_finished:
+            *whole, last = self.spans
+            ticks = sum(span.end - span.start for span in whole) or _TICKS_A_CHARACTER
+            characters = sum(len(span.text) for span in whole) or 1
+            last.end = max(last.end, last.start + len(last.text.strip()) * ticks // characters)
         if self.cut_ms is not None:
             self.truncate(self.cut_ms, in_progress=False)
 

@@ -1,7 +1,7 @@
 """The session's configuration: what it starts as, and how an update is merged, judged and applied."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -63,6 +63,8 @@ class Profile:
     """Whether the language model can be told what becomes of long conversations; how many tokens one may have with the
     reply to it, where that is known.
     """
+    answers_to: Callable[[str], bool] = lambda name: False
+    """Whether a name that clients have for a model means this pipeline, besides its own: an alias of models.yaml."""
     traces: bool = False
     """Whether there is a folder for traces. Without one, `tracing` is null whatever is asked for."""
 
@@ -109,7 +111,7 @@ def updated_session(
     for name in FIXED_SESSION_FIELDS & update.keys():
         raise Refusal("unknown_parameter", f"`session.{name}` is set by the server.", f"session.{name}")
     merged = _merge(msgspec.to_builtins(session), update, profile.transcriber)
-    if merged["model"] == model:
+    if merged["model"] == model or (isinstance(merged["model"], str) and profile.answers_to(merged["model"])):
         merged["model"] = session.model
     if session.type == "transcription":
         without_responses(merged)

@@ -1,6 +1,7 @@
 """session.update: what is merged, what is refused, and how."""
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from tests.machine.scenes import (
     say,
     told,
 )
-from tests.machine.world import FRAME, World
+from tests.machine.world import FRAME, PROFILE, World
 
 
 def test_an_update_merges_what_is_there_and_keeps_the_rest() -> None:
@@ -128,6 +129,15 @@ def test_what_has_a_type_is_replaced_whole() -> None:
     (updated,) = world.client(type="session.update", session=detection(threshold=0.6))
     now = updated["session"]["audio"]["input"]["turn_detection"]
     assert (now["threshold"], now["silence_duration_ms"]) == (0.6, 500)
+
+
+def test_another_name_of_the_model_is_its_name() -> None:
+    """Agents SDKs name OpenAI's model in every update, whatever the URL names."""
+    world = World(dataclasses.replace(PROFILE, answers_to=lambda name: name.startswith("gpt-realtime")))
+    (updated,) = world.client(type="session.update", session={"type": "realtime", "model": "gpt-realtime-2.1"})
+    assert updated["session"]["model"] == "mini"
+    refused = world.client(type="session.update", session={"type": "realtime", "model": "gpt-4o"})
+    assert error_of(refused)["code"] == "cannot_change_model"
 
 
 BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [

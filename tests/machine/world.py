@@ -42,7 +42,6 @@ from server.realtime.schema import SessionKind
 from server.realtime.session_config import Profile
 from server.realtime.usage import ms_to_ticks
 from server.wire import Dialect, beta, ga
-from tests.wire.sdk import check, check_beta
 from tests.wire_checker import WireChecker
 
 FRAME = 768
@@ -100,8 +99,8 @@ class World:
         self.machine = Machine(
             profile, lambda prefix: f"{prefix}_{next(counter)}", 2_000_000_000, profile.model, kind=kind
         )
-        self.wire = WireChecker()
-        self.other_wire = WireChecker()
+        self.wire = WireChecker(max_sound=None)
+        self.other_wire = WireChecker(max_sound=None)
         """The same session, as a client of the other dialect would see it."""
         self.now = 0
         self.epoch = 0
@@ -309,7 +308,6 @@ class World:
         if (frame := dialect.encode(event)) is None:
             return None
         sent: dict[str, Any] = msgspec.json.decode(frame)
-        (check if dialect is ga else check_beta)(sent)
         wire.see(sent)
         return sent
 
