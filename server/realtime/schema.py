@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from pipeline.noise import NoiseField
+
 Milliseconds = Annotated[int, Meta(ge=0)]
 PaddingMs = Annotated[int, Meta(ge=0, le=60_000)]
 """Milliseconds of sound that are kept while nobody speaks: bounded, because they stay in memory."""
@@ -36,7 +38,8 @@ class ServerVad(msgspec.Struct, tag_field="type", tag="server_vad", forbid_unkno
     threshold: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.5
     prefix_padding_ms: PaddingMs = 300
     silence_duration_ms: Milliseconds = 500
-    idle_timeout_ms: None = None
+    idle_timeout_ms: Annotated[int, Meta(ge=5_000, le=30_000)] | None = None
+    """Silence after the reply was played until the model is asked to go on; OpenAI's range."""
     create_response: bool = True
     interrupt_response: bool = True
 
@@ -80,10 +83,16 @@ class Transcription(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     delay: UnsetType | None = UNSET
 
 
+class NoiseReduction(msgspec.Struct, forbid_unknown_fields=True):
+    """What noise is taken out of the user's sound before anything hears it."""
+
+    type: NoiseField
+
+
 class AudioInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     format: AudioFormat = msgspec.field(default_factory=PcmFormat)
     transcription: Transcription | None = None
-    noise_reduction: None = None
+    noise_reduction: NoiseReduction | None = None
     turn_detection: TurnDetection | None = msgspec.field(default_factory=ServerVad)
 
 

@@ -61,6 +61,21 @@ UPDATES: list[tuple[dict[str, Any], tuple[str, ...], Any]] = [
     ({"audio": {"input": {"transcription": None}}}, ("audio", "input", "transcription"), None),
     ({"audio": {"input": {"noise_reduction": None}}}, ("audio", "input", "noise_reduction"), None),
     (
+        {"audio": {"input": {"noise_reduction": {"type": "near_field"}}}},
+        ("audio", "input", "noise_reduction"),
+        {"type": "near_field"},
+    ),
+    (
+        {"audio": {"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "low"}}}},
+        ("audio", "input", "turn_detection"),
+        {"type": "semantic_vad", "eagerness": "low", "create_response": True, "interrupt_response": True},
+    ),
+    (
+        {"audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 5000}}}},
+        ("audio", "input", "turn_detection", "idle_timeout_ms"),
+        5000,
+    ),
+    (
         {"audio": {"input": {"transcription": {"model": "whisper-1", "language": "en"}}}},
         ("audio", "input", "transcription"),
         {"model": "whisper-1", "language": "en"},
@@ -168,10 +183,21 @@ BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [
         "session.audio.input.format.rate",
     ),
     (
-        {"audio": {"input": {"noise_reduction": {"type": "near_field"}}}},
-        "invalid_type",
-        "session.audio.input.noise_reduction",
+        {"audio": {"input": {"noise_reduction": {"type": "loud"}}}},
+        "invalid_value",
+        "session.audio.input.noise_reduction.type",
     ),
+    (
+        {"audio": {"input": {"noise_reduction": {}}}},
+        "missing_required_parameter",
+        "session.audio.input.noise_reduction.type",
+    ),
+    (
+        {"audio": {"input": {"noise_reduction": {"type": "near_field", "depth": 1}}}},
+        "unknown_parameter",
+        "session.audio.input.noise_reduction.depth",
+    ),
+    ({"audio": {"input": {"noise_reduction": "near_field"}}}, "invalid_type", "session.audio.input.noise_reduction"),
     (
         {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 1.5}}}},
         "invalid_value",
@@ -188,8 +214,18 @@ BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [
         "session.audio.input.turn_detection.prefix_padding_ms",
     ),
     (
-        {"audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 6000}}}},
-        "invalid_type",
+        {"audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 4999}}}},
+        "invalid_value",
+        "session.audio.input.turn_detection.idle_timeout_ms",
+    ),
+    (
+        {"audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 30001}}}},
+        "invalid_value",
+        "session.audio.input.turn_detection.idle_timeout_ms",
+    ),
+    (
+        {"audio": {"input": {"turn_detection": {"type": "semantic_vad", "idle_timeout_ms": 6000}}}},
+        "unknown_parameter",
         "session.audio.input.turn_detection.idle_timeout_ms",
     ),
     (
@@ -198,9 +234,9 @@ BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [
         "session.audio.input.turn_detection.eagerness",
     ),
     (
-        {"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}},
+        {"audio": {"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "eager"}}}},
         "invalid_value",
-        "session.audio.input.turn_detection.type",
+        "session.audio.input.turn_detection.eagerness",
     ),
     (
         {"audio": {"input": {"transcription": {"model": "ears-9000"}}}},
