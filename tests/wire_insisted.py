@@ -35,7 +35,12 @@ def check_insisted(event: Event, beta: bool) -> None:
         if isinstance(event.get(name), dict):
             assert event[name]["id"].startswith(prefix)
     if "session" in event:
-        (_older_session if beta else _session)(event["session"])
+        if not beta:
+            _session(event["session"])
+        else:
+            _older_hearing(event["session"])
+            if event["type"].startswith("session."):
+                _older_session(event["session"])
     if "item" in event:
         _item(event["item"], beta)
     if "response" in event:
@@ -81,10 +86,15 @@ def _session(session: Event) -> None:
 
 def _older_session(session: Event) -> None:
     _has(session, "id", "object", "model", "modalities", "instructions", "voice", "tools", "tool_choice")
-    _has(session, "input_audio_format", "output_audio_format", "temperature", "max_response_output_tokens")
+    _has(session, "output_audio_format", "temperature", "max_response_output_tokens")
     assert isinstance(session["voice"], str)
     assert isinstance(session["tool_choice"], str)
     assert isinstance(session["temperature"], float)
+
+
+def _older_hearing(session: Event) -> None:
+    """What sessions of transcription have, too."""
+    _has(session, "id", "input_audio_format", "input_audio_transcription", "turn_detection")
     _transcription(session["input_audio_transcription"])
     _turn_detection(session["turn_detection"])
 

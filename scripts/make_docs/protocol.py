@@ -39,7 +39,27 @@ name, …) refuses with an `error` that says so. `[]` stands for each of a list;
 a field is in.
 """
 
-_GA = """
+EVERYWHERE: Mapping[str, str] = {
+    "event_id": "From the client: any text, which comes back in an `error` about the event. From the server: an id of "
+    "the event's own.",
+    "item_id": "The item that the event is about.",
+    "previous_item_id": "The item before it in the conversation; null: it is the first.",
+    "response_id": "The response that the event is about.",
+    "output_index": "The place of the item in the response's `output`.",
+    "content_index": "The place of the part in the item's `content`.",
+    "call_id": "The call of a function, to which its output refers.",
+    "delta": "The next piece; together they are what `done` says.",
+    "type": "What it is.",
+    "object": "What it is; always the same.",
+}
+"""Names that mean the same wherever they are."""
+
+_GLOSSARY = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in EVERYWHERE.items())
+
+_GA = f"""
+| everywhere | meaning |
+|---|---|
+{_GLOSSARY}
 ## From the client
 """
 _BETA = """
@@ -120,7 +140,7 @@ def _client_row(field: package.Field, is_beta: bool) -> Row:
     place = in_ga(field.path) if is_beta else field.path
     struct = client_structs().get("session.update" if field.event.startswith("transcription_") else field.event)
     found = known(struct, place, field.of) if struct else None
-    is_described = bool(found and found.meaning) or field.name in ("type", "role")
+    is_described = bool(found and found.meaning) or field.name in EVERYWHERE
     meaning = _meaning_in_beta(field.path, place, found) if is_beta else found.meaning if found else ""
     literals = [value for value, _ in verdict.refused if isinstance(value, str)] if field.kinds.literals else []
     if refused := [f"`{value}`" for value in literals if value in field.kinds.literals]:
@@ -227,7 +247,7 @@ def _server_row(field: package.Field, sent: set[str], is_beta: bool) -> Row:
     tag = OLDER_EVENTS[field.event] if is_beta else field.event
     found = known(server_structs()[tag], in_ga(field.path) if is_beta else field.path, field.of)
     meaning = found.meaning if found else ""
-    return Row(path, "yes", meaning, bool(meaning) or field.name in ("type", "role"))
+    return Row(path, "yes", meaning, bool(meaning) or field.name in EVERYWHERE)
 
 
 def _table(head: Sequence[str], rows: Sequence[Row]) -> str:

@@ -16,7 +16,7 @@ from server.realtime import schema
 from server.realtime.client_events import CLIENT_EVENTS
 from server.realtime.server_events import ServerEvent
 from server.wire.beta_events import EVENTS
-from server.wire.beta_requests import CONTENT, NAMES
+from server.wire.beta_requests import NAMES
 
 Struct = type[msgspec.Struct]
 
@@ -55,7 +55,7 @@ def _below(kind: Struct) -> Iterator[Struct]:
 
 
 def meaning_of(kind: Struct) -> str:
-    """Returns the first paragraph of what the code says of an event."""
+    """Returns the first paragraph of what the code says of an event, or of an object."""
     about = inspect.cleandoc(kind.__doc__) if kind.__doc__ else ""
     return about.split("\n\n")[0]
 
@@ -77,7 +77,7 @@ def known(root: Struct, path: str, of: str = "") -> Known | None:
     if not found:
         return None
     kind, each = next(((kind, each) for kind, each in found if tag_of(kind) == of), found[0])
-    return Known(in_words(each.type), _docstrings(kind).get(each.name, "") or _description(each.type))
+    return Known(in_words(each.type), _docstrings(kind).get(each.name, "") or _of_type(each.type))
 
 
 def in_ga(path: str) -> str:
@@ -91,8 +91,6 @@ def in_ga(path: str) -> str:
 
 OLDER_EVENTS: Mapping[str, str] = {name: tag for tag, (name, _) in EVENTS.items()}
 """The beta dialect's name of a server event → GA's."""
-
-OLDER_CONTENT = CONTENT
 
 
 def _fields(kind: Struct) -> Sequence[types.Field]:
@@ -114,12 +112,18 @@ def _structs(kind: types.Type, name: str) -> Iterator[Struct]:
             yield from _AS_OBJECTS.get(name, ())
 
 
-def _description(kind: types.Type) -> str:
+def _of_type(kind: types.Type) -> str:
+    """Returns what is said of the type of a field: of an object, what its class says."""
     match kind:
         case types.Metadata(type=inner, extra_json_schema=extra):
-            return str((extra or {}).get("description", "")) or _description(inner)
+            return str((extra or {}).get("description", "")) or _of_type(inner)
+        case types.ListType(item_type=inner):
+            return _of_type(inner)
         case types.UnionType(types=inner):
-            return next((text for each in inner if (text := _description(each))), "")
+            told = [text for each in inner if (text := _of_type(each))]
+            return told[0] if len(told) == 1 else ""
+        case types.StructType(cls=struct):
+            return meaning_of(struct)
         case _:
             return ""
 
