@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from openai.types.beta.realtime.realtime_client_event import RealtimeClientEvent as BetaClientEvent
 from openai.types.beta.realtime.realtime_server_event import RealtimeServerEvent as BetaServerEvent
@@ -140,8 +140,13 @@ WHOLE: dict[str, list[Object]] = {
     ],
 }
 WHOLE["ConversationItemWithReference"] = [*WHOLE["ConversationItem"], {"type": "item_reference", "id": "item_x"}]
-WHOLE["ConversationItemWithReferenceContent"] = WHOLE["ConversationItemContent"]
+WHOLE["conversation_item_with_reference.Content"] = WHOLE["ConversationItemContent"]
 """Objects that can stand for one of a class, where the required fields alone do not make one that means anything."""
+
+BEFORE: dict[str, list[Object]] = {
+    "response.input[]": [{"type": "function_call", "call_id": "call_x", "name": "look_up", "arguments": "{}"}],
+}
+"""What comes in a list before what is tried in it."""
 
 _VALUES: Sequence[tuple[str, list[Any]]] = (
     (r"session\.model", ["mini"]),
@@ -209,6 +214,10 @@ def wholes(path: str, model: Model) -> list[Object]:
 # --- fields ---
 
 
+Step: TypeAlias = str | list[Object]
+"""A name, or the last place of a list, behind these."""
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """A field of an event, at any depth.
@@ -247,7 +256,7 @@ class Place:
     """An object inside an event: `frame` is the event, `steps` lead to the object, `inner` is what is there."""
 
     frame: Object
-    steps: tuple[str | int, ...]
+    steps: tuple[Step, ...]
     inner: Object
 
     def put(self, value: Any) -> Object:
@@ -256,13 +265,13 @@ class Place:
         return made
 
 
-def _put(at: Any, steps: Sequence[str | int], value: Any) -> Any:
+def _put(at: Any, steps: Sequence[Step], value: Any) -> Any:
     """Returns `at` with `value` where the steps lead; what is not there yet is made."""
     if not steps:
         return value
     first, *rest = steps
-    if isinstance(first, int):
-        return [_put(at[0] if isinstance(at, list) and at else {}, rest, value)]
+    if isinstance(first, list):
+        return [*first, _put(at[-1] if isinstance(at, list) and at else {}, rest, value)]
     known = at if isinstance(at, dict) else {}
     return {**known, first: _put(known.get(first), rest, value)}
 
@@ -284,7 +293,7 @@ def _fields(event: str, model: Model, prefix: str, of: str, places: tuple[Place,
         yield from _inside(here, info.annotation, path, (name,))
 
 
-def _inside(outer: Field, annotation: Any, path: str, steps: tuple[str | int, ...]) -> Iterator[Field]:
+def _inside(outer: Field, annotation: Any, path: str, steps: tuple[Step, ...]) -> Iterator[Field]:
     kinds = _plain(annotation)
     for model in kinds.models:
         found = tuple(
@@ -295,7 +304,7 @@ def _inside(outer: Field, annotation: Any, path: str, steps: tuple[str | int, ..
         label = name_of(model) if len(kinds.models) > 1 else ""
         yield from _fields(outer.event, model, f"{path}.", label or outer.of, found)
     for inner in kinds.items:
-        yield from _inside(outer, inner, f"{path}[]", (*steps, 0))
+        yield from _inside(outer, inner, f"{path}[]", (*steps, BEFORE.get(f"{path}[]", [])))
 
 
 def name_of(model: Model) -> str:
