@@ -150,6 +150,8 @@ EFFECTLESS = {
     "response_id": "names the active response, which is cancelled without it, too",
     "model": "is the one that the session has; others are refused",
 }
+OF_RESPONSES = ("create_response", "interrupt_response")
+"""Part of every turn detection, but of no meaning in a transcription session, which has no responses."""
 SHOWN_TO_NOBODY = re.compile(r"response\.input\[\]\.(id|status)")
 """What is said of items that are in a response's own input alone, and is of no meaning there."""
 
@@ -162,6 +164,8 @@ def test_what_is_honoured_has_an_effect(is_beta: bool, field: Field) -> None:
     if not verdict.is_honoured or could_only_be_this or verdict.honoured == [{}] or field.name in EFFECTLESS:
         return
     if SHOWN_TO_NOBODY.fullmatch(field.path):
+        return
+    if field.name in OF_RESPONSES and kind_of(next(field.events(True))) == "transcription":
         return
     assert any(differs(event, place.put(without(place.inner, field.name)), is_beta)
                for value in verdict.honoured
