@@ -38,8 +38,9 @@ def check_insisted(event: Event, beta: bool) -> None:
         if not beta:
             _session(event["session"])
         else:
-            _older_hearing(event["session"])
-            if event["type"].startswith("session."):
+            answers = event["type"].startswith("session.")
+            _older_hearing(event["session"], answers)
+            if answers:
                 _older_session(event["session"])
     if "item" in event:
         _item(event["item"], beta)
@@ -74,7 +75,7 @@ def _session(session: Event) -> None:
     _has(heard, "format", "transcription", "noise_reduction", "turn_detection")
     assert heard["format"] == _PCM or heard["format"] in _TELEPHONE
     _transcription(heard["transcription"])
-    _turn_detection(heard["turn_detection"])
+    _turn_detection(heard["turn_detection"], answers=session["type"] == "realtime")
     if session["type"] == "realtime":
         _has(session, "model", "instructions", "output_modalities", "tools", "tool_choice", "max_output_tokens")
         assert session["output_modalities"] in (["audio"], ["text"])
@@ -92,11 +93,11 @@ def _older_session(session: Event) -> None:
     assert isinstance(session["temperature"], float)
 
 
-def _older_hearing(session: Event) -> None:
-    """What sessions of transcription have, too."""
+def _older_hearing(session: Event, answers: bool) -> None:
+    """What sessions of transcription have, too, which answer nothing."""
     _has(session, "id", "input_audio_format", "input_audio_transcription", "turn_detection")
     _transcription(session["input_audio_transcription"])
-    _turn_detection(session["turn_detection"])
+    _turn_detection(session["turn_detection"], answers)
 
 
 def _transcription(transcription: Event | None) -> None:
@@ -105,10 +106,11 @@ def _transcription(transcription: Event | None) -> None:
         assert None not in transcription.values(), "what the client did not set is left out"
 
 
-def _turn_detection(detection: Event | None) -> None:
+def _turn_detection(detection: Event | None, answers: bool) -> None:
     if detection is not None:
         assert detection["type"] in ("server_vad", "semantic_vad")
-        _has(detection, "create_response", "interrupt_response")
+        if answers:
+            _has(detection, "create_response", "interrupt_response")
         if detection["type"] == "server_vad":
             _has(detection, "threshold", "prefix_padding_ms", "silence_duration_ms")
 
