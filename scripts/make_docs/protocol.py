@@ -36,7 +36,8 @@ becomes of them here. No field is accepted and ignored: it is honoured, or refus
 
 What is honoured is what a pipeline can do that can do everything. One whose engines cannot (no tools, no voice of that
 name, …) refuses with an `error` that says so. `[]` stands for each of a list; in brackets, the type of the object that
-a field is in.
+a field is in. Of what the server sends, “yes” means that the field can be there: which of them an item or a part of its
+content has, its type tells.
 """
 
 EVERYWHERE: Mapping[str, str] = {

@@ -17,6 +17,7 @@ class PcmFormat(msgspec.Struct, tag_field="type", tag="audio/pcm", forbid_unknow
     """Little-endian 16-bit mono PCM at 24 kHz, base64 in events."""
 
     rate: Literal[24000] = 24000
+    """Samples a second; no other rate is taken."""
 
 
 class PcmuFormat(msgspec.Struct, tag_field="type", tag="audio/pcmu", forbid_unknown_fields=True):
@@ -34,11 +35,17 @@ class ServerVad(msgspec.Struct, tag_field="type", tag="server_vad", forbid_unkno
     """Turn detection by voice activity and silence. Defaults are OpenAI's."""
 
     threshold: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.5
+    """How sure the detector has to be that somebody speaks."""
     prefix_padding_ms: PaddingMs = 300
+    """Sound before the first voice that belongs to the utterance."""
     silence_duration_ms: Milliseconds = 500
+    """Silence that ends the turn."""
     idle_timeout_ms: None = None
+    """Silence after which the model is asked to go on."""
     create_response: bool = True
+    """Whether the end of a turn is answered."""
     interrupt_response: bool = True
+    """Whether a voice ends the reply under way; if not, it is answered after it."""
 
     @property
     def most_ms(self) -> int:
@@ -50,8 +57,11 @@ class SemanticVad(msgspec.Struct, tag_field="type", tag="semantic_vad", forbid_u
     """Turn detection by what was said and how, as the pipeline's end-of-turn detector judges it."""
 
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
+    """How long a pause may last in any case: 2 s (`high`), 4 s (`medium`, `auto`) or 8 s (`low`)."""
     create_response: bool = True
+    """As in `ServerVad`."""
     interrupt_response: bool = True
+    """As in `ServerVad`."""
 
     threshold: ClassVar[float] = 0.5
     prefix_padding_ms: ClassVar[int] = 300
@@ -69,26 +79,38 @@ class Transcription(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     """How the user's speech is transcribed for the client."""
 
     model: str
+    """The pipeline's own transcriber, by its name or by that of one of OpenAI's models."""
     language: str | UnsetType | None = UNSET
+    """What is spoken, as a tag such as `en` or `en-US`; absent or null: what the engine is set to."""
     prompt: str | UnsetType | None = UNSET
+    """Words to expect, for transcribers that take a prompt."""
 
 
 class AudioInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     format: AudioFormat = msgspec.field(default_factory=PcmFormat)
+    """What the client sends."""
     transcription: Transcription | None = None
+    """Whether and how the user's words are told; null: not at all, although the model hears them."""
     noise_reduction: None = None
+    """What noise is taken out; null: none."""
     turn_detection: TurnDetection | None = msgspec.field(default_factory=ServerVad)
+    """How the end of a turn is found; null: the client commits."""
 
 
 class AudioOutput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     format: AudioFormat = msgspec.field(default_factory=PcmFormat)
+    """What the client is sent."""
     voice: str
+    """One of the pipeline's voices, or a name that leads to one; fixed once sound was sent."""
     speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
+    """How fast is spoken, in the range of the engine."""
 
 
 class Audio(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     input: AudioInput
+    """How the user is heard."""
     output: AudioOutput
+    """How replies sound."""
 
 
 Modalities = Annotated[list[Literal["text", "audio"]], Meta(min_length=1, max_length=1)]
@@ -99,14 +121,18 @@ class FunctionTool(msgspec.Struct, tag_field="type", tag="function", forbid_unkn
     """A function of the client's that the model may call. `parameters` is a JSON schema."""
 
     name: Annotated[str, Meta(min_length=1, max_length=128)]
+    """What the model calls it by; each tool has a name of its own."""
     description: str = ""
+    """What it is for, for the model."""
     parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    """What it takes, as a JSON schema of an object."""
 
 
 class FunctionChoice(msgspec.Struct, tag_field="type", tag="function", forbid_unknown_fields=True):
     """This function must be called."""
 
     name: str
+    """One of the tools."""
 
 
 Tools = Annotated[list[FunctionTool], Meta(max_length=128)]
@@ -118,8 +144,11 @@ class TracingConfig(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     """What a trace is called, for whoever looks for it among others."""
 
     workflow_name: str | UnsetType | None = UNSET
+    """What kind of session it is."""
     group_id: str | UnsetType | None = UNSET
+    """What sessions belong together by."""
     metadata: dict[str, Any] | UnsetType | None = UNSET
+    """Anything, written into the trace."""
 
 
 Tracing: TypeAlias = Literal["auto"] | TracingConfig
@@ -131,18 +160,31 @@ class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     type: Literal["realtime"] = "realtime"
     object: Literal["realtime.session"] = "realtime.session"
     id: str
+    """Of the session, `sess_…`."""
     model: str
+    """The pipeline; fixed when the client connects."""
     expires_at: int
+    """When the session ends at the latest, in seconds since 1970."""
     instructions: str
+    """What the model is told before the conversation; empty: nothing."""
     output_modalities: Modalities
+    """Whether replies are spoken or written."""
     audio: Audio
+    """Everything about sound."""
     tools: Tools = msgspec.field(default_factory=list)
+    """What the model may call."""
     tool_choice: ToolChoiceParam = "auto"
+    """Whether it may call, has to, or has to call a certain one."""
     max_output_tokens: MaxOutputTokens = "inf"
+    """Most tokens of a reply."""
     truncation: Literal["auto"] = "auto"
+    """What becomes of a conversation that is too long for the model; `auto`: the oldest goes."""
     include: None = None
+    """What events carry only where it is asked for."""
     prompt: None = None
+    """Always null: stored prompts are kept by OpenAI."""
     tracing: Tracing | None = None
+    """Whether the session is written into the trace folder; null also where there is none."""
     temperature: float | None = None
     """What the model draws with; None: what its engine is set to, which does not say. Not in OpenAI's GA schema, but in
     the older one: the wire shows it to those who speak that.
@@ -158,23 +200,33 @@ class ContentPart(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True
 
     type: str
     text: str | UnsetType = UNSET
+    """What it says in writing."""
     transcript: str | UnsetType | None = UNSET
+    """What its sound says in words; null: not known yet."""
     audio: bytes | UnsetType = UNSET
+    """Sound, in base64."""
 
 
 class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
     """An item of the conversation, as events carry it."""
 
     id: str
+    """Of the item, `item_…` or what the client gave."""
     type: str
     object: str | UnsetType = UNSET
     status: str | UnsetType = UNSET
+    """Whether all of it is there: `incomplete` if it was cut off, `in_progress` while it is made."""
     role: str | UnsetType = UNSET
+    """Who says it."""
     content: list[ContentPart] | UnsetType = UNSET
+    """Its parts."""
     name: str | UnsetType = UNSET
+    """The function that is called."""
     call_id: str | UnsetType = UNSET
     arguments: str | UnsetType = UNSET
+    """What it is called with, as JSON."""
     output: str | UnsetType = UNSET
+    """What came of the call."""
 
 
 class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -182,23 +234,33 @@ class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     type: Literal["message", "function_call", "function_call_output"]
     role: Literal["system", "user", "assistant"] | UnsetType = UNSET
+    """Who says it: it tells what content it may have."""
     content: list[ContentPart] | UnsetType = UNSET
+    """Its parts, at least one."""
     name: str | UnsetType = UNSET
+    """The function that was called."""
     call_id: Annotated[str, Meta(min_length=1, max_length=256)] | UnsetType | None = UNSET
     arguments: str | UnsetType = UNSET
+    """What it was called with: a JSON object as text."""
     output: str | UnsetType = UNSET
+    """What came of the call, for the model."""
     id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    """Chosen by the client, and taken by no other item; absent: the server gives one."""
     object: Literal["realtime.item"] | None = None
     status: Literal["completed", "incomplete", "in_progress"] | None = None
+    """`incomplete` stays so; anything else is `completed`."""
 
 
 class ResponseAudioOutput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     format: AudioFormat | UnsetType = UNSET
+    """As in the session."""
     voice: str | UnsetType = UNSET
+    """As in the session; may be another one, too."""
 
 
 class ResponseAudio(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     output: ResponseAudioOutput | UnsetType = UNSET
+    """How it sounds."""
 
 
 MetadataText = Annotated[str, Meta(max_length=512)]
@@ -209,50 +271,76 @@ class ResponseParams(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What `response.create` may say. What is absent comes from the session."""
 
     instructions: str | UnsetType = UNSET
+    """In place of the session's."""
     output_modalities: Modalities | UnsetType = UNSET
+    """Whether it is spoken or written."""
     audio: ResponseAudio | UnsetType = UNSET
+    """How it sounds."""
     max_output_tokens: MaxOutputTokens | UnsetType = UNSET
+    """Most tokens of it."""
     metadata: Metadata | None = None
+    """Comes back with the response: up to 16 keys."""
     conversation: Literal["auto", "none"] = "auto"
+    """`none`: out of band, beside the one of the conversation, which does not learn of it."""
     tools: Tools | UnsetType = UNSET
+    """In place of the session's."""
     tool_choice: ToolChoiceParam | UnsetType = UNSET
+    """In place of the session's."""
     parallel_tool_calls: bool | None = None
+    """Whether it may have several calls."""
     temperature: float | UnsetType = UNSET
     """As in `Session`."""
 
 
 class InputTokenDetails(msgspec.Struct, kw_only=True):
     text_tokens: int = 0
+    """Instructions, tools and words."""
     audio_tokens: int = 0
+    """The user's sound: one for 100 ms."""
     image_tokens: int = 0
+    """Images."""
     cached_tokens: int = 0
+    """What the model did not have to read again."""
 
 
 class OutputTokenDetails(msgspec.Struct, kw_only=True):
     text_tokens: int = 0
+    """Words and calls."""
     audio_tokens: int = 0
+    """Sound: one for 50 ms."""
 
 
 class Usage(msgspec.Struct, kw_only=True):
     """What a response cost, in tokens; see usage.py for how they are counted."""
 
     total_tokens: int = 0
+    """Both together."""
     input_tokens: int = 0
+    """What the model was told."""
     output_tokens: int = 0
+    """What it made."""
     input_token_details: InputTokenDetails = msgspec.field(default_factory=InputTokenDetails)
+    """What the model was told, by kind."""
     output_token_details: OutputTokenDetails = msgspec.field(default_factory=OutputTokenDetails)
+    """What it made, by kind."""
 
 
 class TranscriptionTokenDetails(msgspec.Struct, kw_only=True):
     text_tokens: int = 0
+    """The prompt's."""
     audio_tokens: int = 0
+    """The sound's: one for 100 ms."""
 
 
 class TranscriptionUsage(msgspec.Struct, tag_field="type", tag="tokens", kw_only=True):
     total_tokens: int
+    """Both together."""
     input_tokens: int
+    """The sound and the prompt."""
     output_tokens: int
+    """The words."""
     input_token_details: TranscriptionTokenDetails
+    """What was heard, by kind."""
 
 
 class StatusError(msgspec.Struct, kw_only=True):
@@ -262,12 +350,14 @@ class StatusError(msgspec.Struct, kw_only=True):
 
     type: str
     code: str
+    """The stage and what it did, or what a remote service called it."""
     message: str
 
 
 class StatusDetails(msgspec.Struct, omit_defaults=True, kw_only=True):
     type: str
     reason: str | UnsetType = UNSET
+    """`turn_detected`, `client_cancelled` or `max_output_tokens`."""
     error: StatusError | UnsetType = UNSET
 
 
@@ -276,15 +366,25 @@ class ResponseObject(msgspec.Struct, kw_only=True):
 
     object: Literal["realtime.response"] = "realtime.response"
     id: str
+    """Of the response, `resp_…`."""
     status: str
+    """`in_progress`; in the end `completed`, `cancelled`, `incomplete` or `failed`."""
     status_details: StatusDetails | None
+    """Why it did not end as `completed`."""
     output: list[Item]
+    """The items that were made, in order."""
     conversation_id: str | None
+    """The default conversation; null: out of band."""
     output_modalities: list[str]
+    """Whether it is spoken or written."""
     max_output_tokens: int | str
+    """Most tokens of it."""
     audio: dict[str, Any]
+    """How it sounds."""
     usage: Usage | None
+    """What it cost; null until it is done."""
     metadata: dict[str, str] | None
+    """What the client gave it."""
     temperature: float | None = None
     """As in `Session`."""
 
@@ -293,7 +393,11 @@ class ErrorBody(msgspec.Struct, kw_only=True):
     """What went wrong, for the client. `event_id` is the client's, when it sent one."""
 
     type: Literal["invalid_request_error", "server_error"]
+    """`server_error`: something broke here."""
     message: str
+    """What is wrong, and what would be right."""
     code: str | None = None
+    """What is wrong, for programs."""
     param: str | None = None
+    """The field at fault, as a path from the top of the event."""
     event_id: str | None = None

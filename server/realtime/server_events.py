@@ -26,14 +26,17 @@ class Error(ServerEvent, tag="error"):
 
 class SessionCreated(ServerEvent, tag="session.created"):
     session: Session
+    """The whole effective configuration."""
 
 
 class SessionUpdated(ServerEvent, tag="session.updated"):
     session: Session
+    """The whole effective configuration."""
 
 
 class ConversationInfo(msgspec.Struct, kw_only=True):
     id: str
+    """Of the conversation, `conv_…`."""
     object: Literal["realtime.conversation"] = "realtime.conversation"
 
 
@@ -41,15 +44,18 @@ class ConversationCreated(ServerEvent, tag="conversation.created"):
     """The default conversation is there; told once, after the session's creation, where the dialect has it."""
 
     conversation: ConversationInfo
+    """The default conversation."""
 
 
 class SpeechStarted(ServerEvent, tag="input_audio_buffer.speech_started"):
     audio_start_ms: int
+    """Where the utterance begins, with its padding: ms of sound since the session's first sample."""
     item_id: str
 
 
 class SpeechStopped(ServerEvent, tag="input_audio_buffer.speech_stopped"):
     audio_end_ms: int
+    """Where it ends, ms of sound since the session's first sample."""
     item_id: str
 
 
@@ -84,6 +90,7 @@ class ItemTruncated(ServerEvent, tag="conversation.item.truncated"):
     item_id: str
     content_index: int
     audio_end_ms: int
+    """Where it ends now, on the clock of the item's sound."""
 
 
 class TranscriptionDelta(ServerEvent, tag="conversation.item.input_audio_transcription.delta"):
@@ -96,19 +103,24 @@ class TranscriptionCompleted(ServerEvent, tag="conversation.item.input_audio_tra
     item_id: str
     content_index: int
     transcript: str
+    """All of it; what deltas said may have been corrected."""
     usage: TranscriptionUsage
+    """What it cost."""
 
 
 class TranscriptionError(msgspec.Struct, kw_only=True):
     type: str
     code: str
+    """What the stage did, or what a remote service called it."""
     message: str
+    """What is wrong."""
 
 
 class TranscriptionFailed(ServerEvent, tag="conversation.item.input_audio_transcription.failed"):
     item_id: str
     content_index: int
     error: TranscriptionError
+    """Why."""
 
 
 class ResponseCreated(ServerEvent, tag="response.created"):
@@ -123,6 +135,7 @@ class RateLimitsUpdated(ServerEvent, tag="rate_limits.updated"):
     """Always empty: a local server has no rate limits."""
 
     rate_limits: list[None] = msgspec.field(default_factory=list)
+    """Always empty."""
 
 
 class OutputItemAdded(ServerEvent, tag="response.output_item.added"):
@@ -160,6 +173,7 @@ class OutputTextDelta(PartEvent, tag="response.output_text.delta"):
 
 class OutputTextDone(PartEvent, tag="response.output_text.done"):
     text: str
+    """All of it."""
 
 
 class CallEvent(ServerEvent):
@@ -177,7 +191,9 @@ class FunctionCallArgumentsDelta(CallEvent, tag="response.function_call_argument
 
 class FunctionCallArgumentsDone(CallEvent, tag="response.function_call_arguments.done"):
     name: str
+    """The function that is called."""
     arguments: str
+    """All of it: a JSON object as text, unless it was cut off."""
 
 
 class OutputAudioTranscriptDelta(PartEvent, tag="response.output_audio_transcript.delta"):
@@ -186,6 +202,7 @@ class OutputAudioTranscriptDelta(PartEvent, tag="response.output_audio_transcrip
 
 class OutputAudioTranscriptDone(PartEvent, tag="response.output_audio_transcript.done"):
     transcript: str
+    """All of it."""
 
 
 class OutputAudioDelta(PartEvent, tag="response.output_audio.delta"):
