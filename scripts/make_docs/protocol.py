@@ -224,7 +224,7 @@ def _server_sections(is_beta: bool) -> Mapping[str, Sequence[Row]]:
     for event, model in package.server_events(is_beta).items():
         if event in sent:
             rows = [each for each in package.fields(event, model) if each.path.split(".")[0] not in _OBJECTS]
-            sections[event] = [_server_row(each, sent[event], is_beta) for each in rows]
+            sections[event] = _server_rows(rows, sent[event], is_beta)
             sections[event] = [*sections[event], *(_pointer(name) for name in _OBJECTS if name in model.model_fields)]
     for name, (event, title) in _OBJECTS.items():
         inside = [
@@ -232,13 +232,29 @@ def _server_sections(is_beta: bool) -> Mapping[str, Sequence[Row]]:
             for each in package.fields(event, package.server_events(is_beta)[event])
             if each.path.startswith(f"{name}.")
         ]
-        sections[title] = [_server_row(each, sent[event], is_beta) for each in inside]
+        sections[title] = _server_rows(inside, sent[event], is_beta)
     return sections
 
 
 def _pointer(name: str) -> Row:
     _, title = _OBJECTS[name]
     return Row(f"`{name}`", "yes", f"See “{title}” below.")
+
+
+def _server_rows(fields: Sequence[package.Field], sent: set[str], is_beta: bool) -> list[Row]:
+    """Returns the rows; what only tells the type of an object that is never sent is not sent either."""
+    rows = [_server_row(each, sent, is_beta) for each in fields]
+    for index, field in enumerate(fields):
+        if field.name == "type" and field.of:
+            outer = field.path.removesuffix("type")
+            others = [
+                row
+                for each, row in zip(fields, rows, strict=True)
+                if each.of == field.of and each is not field and each.path.startswith(outer)
+            ]
+            if others and all(row.values == "no" for row in others):
+                rows[index] = Row(rows[index].path, "no", "")
+    return rows
 
 
 def _server_row(field: package.Field, sent: set[str], is_beta: bool) -> Row:

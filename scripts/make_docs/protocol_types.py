@@ -78,6 +78,7 @@ def _collect(annotation: Any, found: Kinds) -> None:
 # --- values to try ---
 
 TOOL = {"type": "function", "name": "look_up", "description": "Looks it up.", "parameters": {"type": "object"}}
+SHOP = {"type": "mcp", "server_label": "shop", "server_url": "http://127.0.0.1:9/mcp"}
 _TEXT = {"type": "input_text", "text": "hello"}
 _IMAGE = (
     "data:image/png;base64,"
@@ -91,9 +92,18 @@ _IMAGE = (
 _SILENCE = base64.b64encode(bytes(4_800)).decode()
 
 WHOLE: dict[str, list[Object]] = {
-    "RealtimeSessionCreateRequest": [{"type": "realtime", "tools": [TOOL]}],
+    "RealtimeSessionCreateRequest": [
+        {"type": "realtime", "tools": [TOOL]},
+        {"type": "realtime", "tools": [TOOL, SHOP]},
+    ],
     "RealtimeTranscriptionSessionCreateRequest": [{"type": "transcription"}],
-    "RealtimeResponseCreateParams": [{"instructions": "Go on.", "tools": [TOOL]}],
+    "RealtimeResponseCreateParams": [
+        {"instructions": "Go on.", "tools": [TOOL]},
+        {"instructions": "Go on.", "tools": [TOOL, SHOP]},
+    ],
+    "Mcp": [SHOP],
+    "RealtimeResponseCreateMcpTool": [SHOP],
+    "ToolChoiceMcp": [{"type": "mcp", "server_label": "shop"}],
     "RealtimeFunctionTool": [{"type": "function", "name": "look_up"}],
     "RealtimeConversationItemSystemMessage": [{"type": "message", "role": "system", "content": [_TEXT]}],
     "RealtimeConversationItemUserMessage": [{"type": "message", "role": "user", "content": [_TEXT]}],
@@ -117,7 +127,14 @@ WHOLE: dict[str, list[Object]] = {
     "NoiseReduction": [{"type": "near_field"}],
     "AudioTranscription": [{"model": "whisper-1"}],
     "RealtimeMcpToolCall": [
-        {"type": "mcp_call", "id": "mcp_x", "server_label": "shop", "name": "look_up", "arguments": "{}"}
+        {
+            "type": "mcp_call",
+            "id": "mcp_x",
+            "server_label": "shop",
+            "name": "look_up",
+            "arguments": "{}",
+            "output": "done",
+        }
     ],
     # The older dialect.
     "session_update_event.Session": [{"tools": [TOOL]}],
