@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import inspect as types
@@ -22,7 +22,7 @@ Struct = type[msgspec.Struct]
 
 _AS_OBJECTS: Mapping[str, Sequence[Struct]] = {
     "session": (schema.Session,),
-    "audio": (schema.ResponseAudio,),
+    "audio": (schema.ResponseAudio, schema.Audio),
 }
 """Objects that the code takes as they come, or makes by hand, and what they are."""
 
@@ -70,9 +70,9 @@ def known(root: Struct, path: str, of: str = "") -> Known | None:
     """
     names = path.replace("[]", "").split(".")
     structs: list[Struct] = [root]
-    found: list[tuple[Struct, types.Field]] = []
+    found: list[tuple[Struct, StructField]] = []
     for name in names:
-        found = [(kind, each) for kind in structs for each in _fields(kind) if each.encode_name == name]
+        found = [(kind, each) for kind in structs for each in fields_of(kind) if each.encode_name == name]
         structs = [inner for _, each in found for inner in _structs(each.type, name)]
     if not found:
         return None
@@ -89,14 +89,38 @@ def in_ga(path: str) -> str:
     return path
 
 
-OLDER_EVENTS: Mapping[str, str] = {name: tag for tag, (name, _) in EVENTS.items()}
+OLDER_EVENTS: Mapping[str, str] = {
+    **{name: tag for tag, (name, _) in EVENTS.items()},
+    "transcription_session.updated": "session.updated",
+}
 """The beta dialect's name of a server event → GA's."""
 
 
-def _fields(kind: Struct) -> Sequence[types.Field]:
-    info = types.type_info(kind)
-    assert isinstance(info, types.StructType)
-    return info.fields
+@dataclass(frozen=True, slots=True)
+class StructField:
+    """A field of a struct."""
+
+    name: str
+    encode_name: str
+    alternatives: tuple[Any, ...]
+    """Annotations. Structs without a tag, which msgspec could not tell apart on the way in, stand for themselves."""
+
+    @property
+    def type(self) -> types.Type:
+        found = tuple(types.type_info(each) for each in self.alternatives)
+        return found[0] if len(found) == 1 else types.UnionType(found)
+
+
+@cache
+def fields_of(kind: Struct) -> Sequence[StructField]:
+    return [StructField(each.name, each.encode_name, _alternatives(each.type)) for each in msgspec.structs.fields(kind)]
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    inner = get_args(annotation)
+    structs = [each for each in inner if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    untagged = len(structs) > 1 and any(each.__struct_config__.tag is None for each in structs)
+    return inner if untagged else (annotation,)
 
 
 def _structs(kind: types.Type, name: str) -> Iterator[Struct]:

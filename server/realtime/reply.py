@@ -6,7 +6,7 @@ from typing import Literal, TypedDict
 
 import msgspec
 
-from pipeline.types import Generated, Pcm16, RunId, Tool, ToolChoice
+from pipeline.types import AUTO, Effort, Generated, Pcm16, Prompt, RunId, Tool, ToolChoice, Truncation
 from server.realtime.conversation import CallItem, Conversation, MessageItem, SpokenReply
 from server.realtime.outbox import Outbox
 from server.realtime.schema import AudioFormat, ContentPart, Item, ResponseObject, StatusDetails, StatusError
@@ -56,6 +56,8 @@ class ReplyConfig:
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
+    effort: Effort | None = None
+    truncation: Truncation = AUTO
     metadata: dict[str, str] | None = None
 
     @property
@@ -103,13 +105,14 @@ class _CallPlace(TypedDict):
 
 @dataclass(slots=True)
 class Reply:
-    """A response under way. `conversation` is None when it is out of band."""
+    """A response under way. `conversation` is None when it is out of band; `context` is what it answers."""
 
     outbox: Outbox
     id: str
     config: ReplyConfig
     conversation: Conversation | None
     conversation_id: str | None
+    context: Conversation
     needs_words: bool = False
     """Whether it answers what was just said, so that nothing understood means nothing to say."""
     awaiting: set[str] = field(default_factory=set)
@@ -118,7 +121,8 @@ class Reply:
     phase: ReplyPhase = ReplyPhase.CREATED
     items: list[MessageItem | CallItem] = field(default_factory=list)
     """What it has made, in order; the last one is open while its status is `in_progress`."""
-    heard_ticks: int = 0
+    prompt: Prompt = field(default_factory=lambda: Prompt(()))
+    """What the model is told, once that is known."""
     _sound: int = 0
     """Length of the sound that was sent, samples at 24 kHz, whatever the client has cut since."""
     _encoder: SoundEncoder | None = None
@@ -264,7 +268,7 @@ class Reply:
         usage = None
         if outcome is not None:
             output = [item.wire() for item in self.items]
-            usage = response_usage(outcome.generated, self.heard_ticks, self._sound)
+            usage = response_usage(outcome.generated, self.prompt, self._sound)
         return ResponseObject(
             id=self.id,
             status=status,

@@ -76,7 +76,11 @@ TurnDetection: TypeAlias = ServerVad | SemanticVad
 
 
 class Transcription(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """How the user's speech is transcribed for the client."""
+    """How the user's speech is transcribed for the client.
+
+    `keywords` reach the transcriber behind the prompt. `languages` names one, as `language` does: transcribers can be
+    told of no more. Words are shown as soon as they are certain, so `delay` is only taken as null.
+    """
 
     model: str
     """The pipeline's own transcriber, by its name or by that of one of OpenAI's models."""
@@ -84,6 +88,12 @@ class Transcription(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     """What is spoken, as a tag such as `en` or `en-US`; absent or null: what the engine is set to."""
     prompt: str | UnsetType | None = UNSET
     """Words to expect, for transcribers that take a prompt."""
+    keywords: list[str] | UnsetType | None = UNSET
+    """Words to expect, behind the prompt."""
+    languages: Annotated[list[str], Meta(max_length=1)] | UnsetType | None = UNSET
+    """One language, as in `language`."""
+    delay: UnsetType | None = UNSET
+    """Only null: words are shown as soon as they are certain."""
 
 
 class AudioInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -118,13 +128,13 @@ MaxOutputTokens = Annotated[int, Meta(ge=1, le=4096)] | Literal["inf"]
 
 
 class FunctionTool(msgspec.Struct, tag_field="type", tag="function", forbid_unknown_fields=True, omit_defaults=True):
-    """A function of the client's that the model may call. `parameters` is a JSON schema."""
+    """A function of the client's that the model may call. `parameters` is a JSON schema; None: it takes none."""
 
     name: Annotated[str, Meta(min_length=1, max_length=128)]
     """What the model calls it by; each tool has a name of its own."""
-    description: str = ""
+    description: str | None = None
     """What it is for, for the model."""
-    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    parameters: dict[str, Any] | None = None
     """What it takes, as a JSON schema of an object."""
 
 
@@ -154,10 +164,52 @@ class TracingConfig(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
 Tracing: TypeAlias = Literal["auto"] | TracingConfig
 
 
-class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The effective configuration of a session, as `session.created` and `session.updated` show it."""
+class TokenLimits(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """How many tokens the conversation may have, instructions and tools apart."""
 
-    type: Literal["realtime"] = "realtime"
+    post_instructions: Annotated[int, Meta(ge=1)] | None = None
+    """Most tokens of the conversation."""
+
+
+class RetentionRatio(
+    msgspec.Struct,
+    tag_field="type",
+    tag="retention_ratio",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    kw_only=True,
+):
+    """What part of a conversation that is too long is kept."""
+
+    retention_ratio: Annotated[float, Meta(ge=0.0, le=1.0)]
+    """The part that is kept when it is too long."""
+    token_limits: TokenLimits | None = None
+    """When it is too long; absent: when it no longer fits the model."""
+
+
+TruncationParam: TypeAlias = Literal["auto", "disabled"] | RetentionRatio
+
+
+class Reasoning(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """How much a model that reasons does so before it replies. None: what its engine is set to."""
+
+    effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
+    """How much; null: what its engine is set to."""
+
+
+SessionKind: TypeAlias = Literal["realtime", "transcription"]
+"""Whether a session answers, or only hears. It is settled when the client connects."""
+
+Include: TypeAlias = list[Literal["item.input_audio_transcription.logprobs"]]
+"""What events carry only where it is asked for."""
+
+
+class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The effective configuration of a session, as `session.created` and `session.updated` show it; of a transcription
+    session they show a part: see `TranscriptionSession`.
+    """
+
+    type: SessionKind = "realtime"
     object: Literal["realtime.session"] = "realtime.session"
     id: str
     """Of the session, `sess_…`."""
@@ -177,9 +229,13 @@ class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Whether it may call, has to, or has to call a certain one."""
     max_output_tokens: MaxOutputTokens = "inf"
     """Most tokens of a reply."""
-    truncation: Literal["auto"] = "auto"
+    parallel_tool_calls: bool = True
+    """Whether a reply may have several calls."""
+    truncation: TruncationParam = "auto"
     """What becomes of a conversation that is too long for the model; `auto`: the oldest goes."""
-    include: None = None
+    reasoning: Reasoning | None = None
+    """How much a model that reasons does so; null: what its engine is set to."""
+    include: Include | None = None
     """What events carry only where it is asked for."""
     prompt: None = None
     """Always null: stored prompts are kept by OpenAI."""
@@ -191,6 +247,21 @@ class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """
 
 
+class TranscriptionSession(msgspec.Struct, kw_only=True):
+    """What a transcription session shows of its configuration: how it hears. There is nothing else to it."""
+
+    type: Literal["transcription"] = "transcription"
+    object: Literal["realtime.transcription_session"] = "realtime.transcription_session"
+    id: str
+    """Of the session, `sess_…`."""
+    expires_at: int
+    """When the session ends at the latest, in seconds since 1970."""
+    audio: dict[str, Any]
+    """Everything about sound."""
+    include: Include | None = None
+    """What events carry only where it is asked for."""
+
+
 FIXED_SESSION_FIELDS = frozenset({"object", "id", "expires_at"})
 """Fields of the session object that the server sets and no client may send."""
 
@@ -199,12 +270,16 @@ class ContentPart(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True
     """One part of a message. Which keys it has follows from its type."""
 
     type: str
-    text: str | UnsetType = UNSET
+    text: str | UnsetType | None = UNSET
     """What it says in writing."""
     transcript: str | UnsetType | None = UNSET
     """What its sound says in words; null: not known yet."""
-    audio: bytes | UnsetType = UNSET
+    audio: bytes | UnsetType | None = UNSET
     """Sound, in base64."""
+    image_url: str | UnsetType | None = UNSET
+    """An image, as a data URL."""
+    detail: Literal["auto", "low", "high"] | UnsetType | None = UNSET
+    """How closely the model looks at an image."""
 
 
 class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -230,19 +305,21 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """An item as a client sends it. (One struct: msgspec tells apart by one tag, and messages differ by role.)"""
+    """An item as a client sends it. (One struct: msgspec tells apart by one tag, and messages differ by role.) None is
+    as good as nothing. An `item_reference` stands for an item of the conversation, in a response's own input.
+    """
 
-    type: Literal["message", "function_call", "function_call_output"]
-    role: Literal["system", "user", "assistant"] | UnsetType = UNSET
+    type: Literal["message", "function_call", "function_call_output", "item_reference"]
+    role: Literal["system", "user", "assistant"] | None = None
     """Who says it: it tells what content it may have."""
-    content: list[ContentPart] | UnsetType = UNSET
+    content: list[ContentPart] | None = None
     """Its parts, at least one."""
-    name: str | UnsetType = UNSET
+    name: str | None = None
     """The function that was called."""
-    call_id: Annotated[str, Meta(min_length=1, max_length=256)] | UnsetType | None = UNSET
-    arguments: str | UnsetType = UNSET
+    call_id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    arguments: str | None = None
     """What it was called with: a JSON object as text."""
-    output: str | UnsetType = UNSET
+    output: str | None = None
     """What came of the call, for the model."""
     id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     """Chosen by the client, and taken by no other item; absent: the server gives one."""
@@ -252,14 +329,14 @@ class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class ResponseAudioOutput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    format: AudioFormat | UnsetType = UNSET
+    format: AudioFormat | None = None
     """As in the session."""
-    voice: str | UnsetType = UNSET
+    voice: str | None = None
     """As in the session; may be another one, too."""
 
 
 class ResponseAudio(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    output: ResponseAudioOutput | UnsetType = UNSET
+    output: ResponseAudioOutput | None = None
     """How it sounds."""
 
 
@@ -268,27 +345,33 @@ Metadata = Annotated[dict[Annotated[str, Meta(max_length=64)], MetadataText], Me
 
 
 class ResponseParams(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What `response.create` may say. What is absent comes from the session."""
+    """What `response.create` may say. What is absent, or null, comes from the session."""
 
-    instructions: str | UnsetType = UNSET
+    instructions: str | None = None
     """In place of the session's."""
-    output_modalities: Modalities | UnsetType = UNSET
+    output_modalities: Modalities | None = None
     """Whether it is spoken or written."""
-    audio: ResponseAudio | UnsetType = UNSET
+    audio: ResponseAudio | None = None
     """How it sounds."""
-    max_output_tokens: MaxOutputTokens | UnsetType = UNSET
+    max_output_tokens: MaxOutputTokens | None = None
     """Most tokens of it."""
     metadata: Metadata | None = None
     """Comes back with the response: up to 16 keys."""
-    conversation: Literal["auto", "none"] = "auto"
+    conversation: Literal["auto", "none"] | None = None
     """`none`: out of band, beside the one of the conversation, which does not learn of it."""
-    tools: Tools | UnsetType = UNSET
+    input: list[ClientItem] | None = None
+    """What the model is told in place of the conversation."""
+    tools: Tools | None = None
     """In place of the session's."""
-    tool_choice: ToolChoiceParam | UnsetType = UNSET
+    tool_choice: ToolChoiceParam | None = None
     """In place of the session's."""
     parallel_tool_calls: bool | None = None
     """Whether it may have several calls."""
-    temperature: float | UnsetType = UNSET
+    reasoning: Reasoning | None = None
+    """In place of the session's."""
+    prompt: None = None
+    """Always null: stored prompts are kept by OpenAI."""
+    temperature: float | None = None
     """As in `Session`."""
 
 
@@ -341,6 +424,17 @@ class TranscriptionUsage(msgspec.Struct, tag_field="type", tag="tokens", kw_only
     """The words."""
     input_token_details: TranscriptionTokenDetails
     """What was heard, by kind."""
+
+
+class LogProb(msgspec.Struct, kw_only=True):
+    """A token of a transcript, its UTF-8 bytes, and the natural logarithm of its probability."""
+
+    token: str
+    """The token, as text."""
+    logprob: float
+    """The natural logarithm of its probability."""
+    bytes: list[int]
+    """The token in UTF-8."""
 
 
 class StatusError(msgspec.Struct, kw_only=True):

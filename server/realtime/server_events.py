@@ -3,13 +3,16 @@
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from server.realtime.schema import (
     ContentPart,
     ErrorBody,
     Item,
+    LogProb,
     ResponseObject,
     Session,
+    TranscriptionSession,
     TranscriptionUsage,
 )
 
@@ -25,12 +28,12 @@ class Error(ServerEvent, tag="error"):
 
 
 class SessionCreated(ServerEvent, tag="session.created"):
-    session: Session
+    session: Session | TranscriptionSession
     """The whole effective configuration."""
 
 
 class SessionUpdated(ServerEvent, tag="session.updated"):
-    session: Session
+    session: Session | TranscriptionSession
     """The whole effective configuration."""
 
 
@@ -97,6 +100,8 @@ class TranscriptionDelta(ServerEvent, tag="conversation.item.input_audio_transcr
     item_id: str
     content_index: int
     delta: str
+    logprobs: list[LogProb] | UnsetType | None = UNSET
+    """As in `TranscriptionCompleted`, of the tokens that begin in `delta`."""
 
 
 class TranscriptionCompleted(ServerEvent, tag="conversation.item.input_audio_transcription.completed"):
@@ -106,6 +111,27 @@ class TranscriptionCompleted(ServerEvent, tag="conversation.item.input_audio_tra
     """All of it; what deltas said may have been corrected."""
     usage: TranscriptionUsage
     """What it cost."""
+    logprobs: list[LogProb] | UnsetType | None = UNSET
+    """Where the session includes them; null: the transcriber gave none for these words."""
+
+
+class TranscriptionSegment(ServerEvent, tag="conversation.item.input_audio_transcription.segment"):
+    """A stretch of a transcript, in seconds from the item's first sample. `speaker` is empty: nobody tells voices
+    apart.
+    """
+
+    id: str
+    """Of the segment."""
+    item_id: str
+    content_index: int
+    text: str
+    """Its words."""
+    start: float
+    """In seconds from the item's first sample."""
+    end: float
+    """In seconds from the item's first sample."""
+    speaker: str = ""
+    """Always empty: nobody tells voices apart."""
 
 
 class TranscriptionError(msgspec.Struct, kw_only=True):

@@ -7,7 +7,7 @@ from server.realtime.client_events import ClientEvent
 from server.realtime.inbox import Refused
 from server.realtime.server_events import ServerEvent
 from server.wire import beta, ga
-from server.wire.secrets import FLAT, NESTED, SecretForm
+from server.wire.secrets import FLAT, FLAT_TRANSCRIPTION, NESTED, SecretForm
 
 _BETA = "openai-beta.realtime-v1"
 
@@ -34,6 +34,7 @@ SECRETS: Mapping[str, SecretForm] = {
     "/v1/realtime/client_secrets": NESTED,
     "/openai/v1/realtime/client_secrets": NESTED,
     "/v1/realtime/sessions": FLAT,
+    "/v1/realtime/transcription_sessions": FLAT_TRANSCRIPTION,
 }
 """Where ephemeral keys are, and how one is asked for there."""
 
