@@ -238,7 +238,7 @@ class Reply:
             self._close_part(item)
             item.status = status
             if item.spoken is not None:
-                item.spoken.settle()
+                item.spoken.settle(was_finished)
         if self.conversation is not None:
             self.outbox.send(ItemDone(previous_item_id=self.conversation.before(item), item=item.wire()))
         self.outbox.send(OutputItemDone(response_id=self.id, output_index=len(self.items) - 1, item=item.wire()))

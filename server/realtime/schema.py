@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from pipeline.noise import NoiseField
+
 Milliseconds = Annotated[int, Meta(ge=0)]
 PaddingMs = Annotated[int, Meta(ge=0, le=60_000)]
 """Milliseconds of sound that are kept while nobody speaks: bounded, because they stay in memory."""
@@ -40,8 +42,8 @@ class ServerVad(msgspec.Struct, tag_field="type", tag="server_vad", forbid_unkno
     """Sound before the first voice that belongs to the utterance."""
     silence_duration_ms: Milliseconds = 500
     """Silence that ends the turn."""
-    idle_timeout_ms: None = None
-    """Silence after which the model is asked to go on."""
+    idle_timeout_ms: Annotated[int, Meta(ge=5_000, le=30_000)] | None = None
+    """Silence after the reply was played until the model is asked to go on; OpenAI's range."""
     create_response: bool = True
     """Whether the end of a turn is answered."""
     interrupt_response: bool = True
@@ -96,12 +98,19 @@ class Transcription(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     """Only null: words are shown as soon as they are certain."""
 
 
+class NoiseReduction(msgspec.Struct, forbid_unknown_fields=True):
+    """What noise is taken out of the user's sound before anything hears it."""
+
+    type: NoiseField
+    """Whether the microphone is near the mouth or far from it."""
+
+
 class AudioInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     format: AudioFormat = msgspec.field(default_factory=PcmFormat)
     """What the client sends."""
     transcription: Transcription | None = None
     """Whether and how the user's words are told; null: not at all, although the model hears them."""
-    noise_reduction: None = None
+    noise_reduction: NoiseReduction | None = None
     """What noise is taken out; null: none."""
     turn_detection: TurnDetection | None = msgspec.field(default_factory=ServerVad)
     """How the end of a turn is found; null: the client commits."""
@@ -168,7 +177,7 @@ class TokenLimits(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     """How many tokens the conversation may have, instructions and tools apart."""
 
     post_instructions: Annotated[int, Meta(ge=1)] | None = None
-    """Most tokens of the conversation."""
+    """Tokens; no more than the model's context has beside `max_output_tokens`. Null: what fits."""
 
 
 class RetentionRatio(
@@ -182,9 +191,9 @@ class RetentionRatio(
     """What part of a conversation that is too long is kept."""
 
     retention_ratio: Annotated[float, Meta(ge=0.0, le=1.0)]
-    """The part that is kept when it is too long."""
+    """Of the tokens that are allowed."""
     token_limits: TokenLimits | None = None
-    """When it is too long; absent: when it no longer fits the model."""
+    """What is allowed; null: what fits into the model's context."""
 
 
 TruncationParam: TypeAlias = Literal["auto", "disabled"] | RetentionRatio
@@ -194,7 +203,7 @@ class Reasoning(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
     """How much a model that reasons does so before it replies. None: what its engine is set to."""
 
     effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
-    """How much; null: what its engine is set to."""
+    """A model that only reasons or does not takes `minimal` for not."""
 
 
 SessionKind: TypeAlias = Literal["realtime", "transcription"]
@@ -232,9 +241,11 @@ class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     parallel_tool_calls: bool = True
     """Whether a reply may have several calls."""
     truncation: TruncationParam = "auto"
-    """What becomes of a conversation that is too long for the model; `auto`: the oldest goes."""
+    """What becomes of a conversation that is too long for the model. `auto`: the oldest goes; `disabled`: the response
+    fails.
+    """
     reasoning: Reasoning | None = None
-    """How much a model that reasons does so; null: what its engine is set to."""
+    """How much a model that reasons does so."""
     include: Include | None = None
     """What events carry only where it is asked for."""
     prompt: None = None
@@ -277,9 +288,9 @@ class ContentPart(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True
     audio: bytes | UnsetType | None = UNSET
     """Sound, in base64."""
     image_url: str | UnsetType | None = UNSET
-    """An image, as a data URL."""
+    """An image, for a model that sees: a PNG or JPEG of up to 8 MiB as a data URL in base64."""
     detail: Literal["auto", "low", "high"] | UnsetType | None = UNSET
-    """How closely the model looks at an image."""
+    """How closely the model is to look."""
 
 
 class Item(msgspec.Struct, omit_defaults=True, kw_only=True):

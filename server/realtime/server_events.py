@@ -62,6 +62,16 @@ class SpeechStopped(ServerEvent, tag="input_audio_buffer.speech_stopped"):
     item_id: str
 
 
+class TimeoutTriggered(ServerEvent, tag="input_audio_buffer.timeout_triggered"):
+    """Nothing was said for `idle_timeout_ms` after the reply was played."""
+
+    audio_start_ms: int
+    """Where the silence begins, ms of sound since the session's first sample."""
+    audio_end_ms: int
+    """Where it ends."""
+    item_id: str
+
+
 class Committed(ServerEvent, tag="input_audio_buffer.committed"):
     previous_item_id: str | None
     item_id: str
