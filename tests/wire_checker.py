@@ -61,11 +61,11 @@ class WireChecker:
 
     def _check_begin(self, event: Event) -> None:
         if not self.events:
-            assert event["type"] == "session.created", "session.created comes first"
+            assert event["type"] in ("session.created", "transcription_session.created"), "session.created comes first"
             self._beta = "type" not in event["session"]
             self._session_id: str = event["session"]["id"]
         else:
-            assert event["type"] != "session.created", "a session is created once"
+            assert not event["type"].endswith("session.created"), "a session is created once"
         if self._stopped is not None and event["type"] != "error":
             assert event["type"] == "input_audio_buffer.committed", "what has stopped is committed at once"
         if self.events and self.events[-1]["type"] == "response.created":
@@ -92,6 +92,8 @@ class WireChecker:
         detection = session["turn_detection"] if self._beta else session["audio"]["input"]["turn_detection"]
         if detection is None:
             self._speaking = None  # from here on the client says what is one utterance
+
+    _on_transcription_session_updated = _on_session_updated
 
     # --- responses ---
 
