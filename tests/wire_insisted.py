@@ -42,6 +42,9 @@ def check_insisted(event: Event, beta: bool) -> None:
             _older_hearing(event["session"], answers)
             if answers:
                 _older_session(event["session"])
+    if event["type"] == "session.created" and not beta:
+        transcription = event["session"]["audio"]["input"]["transcription"] or {}
+        assert None not in transcription.values(), "what the client did not set is left out"
     if "item" in event:
         _item(event["item"], beta)
     if "response" in event:
@@ -103,7 +106,6 @@ def _older_hearing(session: Event, answers: bool) -> None:
 def _transcription(transcription: Event | None) -> None:
     if transcription is not None:
         _has(transcription, "model")
-        assert None not in transcription.values(), "what the client did not set is left out"
 
 
 def _turn_detection(detection: Event | None, answers: bool) -> None:
