@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.audio import slices
+from pipeline.turn import MAX_CHUNK
 from pipeline.types import TurnAudio, TurnClause
 from server.realtime.session_config import Profile
 from tests.machine.world import PROFILE, SimulatedRun, World
@@ -76,7 +78,8 @@ def answered(world: World, clauses: int = 1) -> dict[str, Any]:
 def sing(world: World, run: SimulatedRun, words: str, ms: int) -> None:
     """The run says `words` in `ms` of sound."""
     world.handle(TurnClause(run.request.run, words))
-    world.handle(TurnAudio(run.request.run, np.zeros(24 * ms, np.int16)))
+    for piece in slices(np.zeros(24 * ms, np.int16), MAX_CHUNK):
+        world.handle(TurnAudio(run.request.run, piece))
 
 
 def spoken_item(world: World) -> str:
