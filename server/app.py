@@ -104,7 +104,7 @@ class Server:
             line = self._line(asked, opening)
             dialect = wire.choose(request.headers, subprotocols_of(request.headers), request.path)
             profile = self._profile(line)
-            self._begun(profile, opening, asked or line.name)
+            dialect.check(self._begun(profile, opening, asked or line.name))
         except UnknownModelError as error:
             return refusal(404, "model_not_found", str(error), "model")
         except Refusal as error:

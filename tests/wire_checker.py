@@ -24,6 +24,8 @@ class _Response:
         self.items: dict[str, bool] = {}
         self.parts: dict[str, _Part] = {}
         self.arguments: dict[str, str] = {}
+        self.calling: set[str] = set()
+        """Calls of tools on MCP servers, which may go on while the next item is made."""
         self.done: Event | None = None
 
 
@@ -91,7 +93,8 @@ class WireChecker:
 
     def _on_response_output_item_added(self, event: Event) -> None:
         items = self.responses[event["response_id"]].items
-        assert all(items.values()), "one item after the other (3)"
+        running = self.responses[event["response_id"]].calling
+        assert all(done or item in running for item, done in items.items()), "one item after the other (3)"
         assert event["output_index"] == len(items)
         items[event["item"]["id"]] = False
 
@@ -143,6 +146,12 @@ class WireChecker:
         response = self.responses[event["response_id"]]
         assert response.items[event["item_id"]] is False
         assert response.arguments.get(event["item_id"], "") == event["arguments"], "deltas add up to the done text (3)"
+
+    _on_response_mcp_call_arguments_delta = _on_response_function_call_arguments_delta
+
+    def _on_response_mcp_call_arguments_done(self, event: Event) -> None:
+        self._on_response_function_call_arguments_done(event)
+        self.responses[event["response_id"]].calling.add(event["item_id"])
 
     def _part(self, event: Event) -> _Part:
         part = self.responses[event["response_id"]].parts[event["item_id"]]

@@ -6,6 +6,7 @@ from msgspec import UNSET
 
 from pipeline.reply_parts import is_json_object
 from server.realtime.conversation import CallItem, CallOutputItem, ConversationItem, MessageItem, PartKind, Status
+from server.realtime.mcp_items import McpApprovalResponseItem, McpCallItem
 from server.realtime.outbox import IdSource
 from server.realtime.refusal import Refusal
 from server.realtime.schema import ClientItem, ContentPart
@@ -14,8 +15,14 @@ _FIELDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "message": (("role", "content"), ()),
     "function_call": (("name", "arguments"), ("call_id",)),
     "function_call_output": (("call_id", "output"), ()),
+    "mcp_approval_response": (("approval_request_id", "approve"), ("reason",)),
+    "mcp_call": (("server_label", "name", "arguments"), ("output", "error", "approval_request_id")),
 }
 """The fields that an item of each type must have, and those that it may have besides."""
+
+_EVERY_ITEM = ("type", "id")
+_PLAIN_ITEM = ("object", "status")
+"""Fields that do not depend on the type; those of MCP have the first only."""
 
 _ALLOWED: Mapping[str, PartKind] = {"system": "input_text", "user": "input_text", "assistant": "output_text"}
 """The content that a message of each role may have."""
@@ -44,6 +51,17 @@ def item_from_client(item: ClientItem, ids: IdSource) -> ConversationItem:
             assert isinstance(item.call_id, str)
             assert isinstance(item.output, str)
             return CallOutputItem(id=item.id or ids("item"), call_id=item.call_id, output=item.output, status=status)
+        case "mcp_approval_response":
+            assert isinstance(item.approval_request_id, str)
+            assert isinstance(item.approve, bool)
+            return McpApprovalResponseItem(
+                id=item.id or ids("item"),
+                approval_request_id=item.approval_request_id,
+                approve=item.approve,
+                reason=item.reason or None,
+            )
+        case "mcp_call":
+            return _mcp_call(item, ids)
 
 
 def _check_fields(item: ClientItem) -> None:
@@ -53,14 +71,36 @@ def _check_fields(item: ClientItem) -> None:
             raise Refusal(
                 "missing_required_parameter", f"An item of type '{item.type}' needs `{name}`.", f"item.{name}"
             )
-    for name in ("role", "content", "name", "call_id", "arguments", "output"):
-        if name not in needed and name not in optional and getattr(item, name) is not UNSET:
+    known = {*needed, *optional, *_EVERY_ITEM, *(() if item.type.startswith("mcp_") else _PLAIN_ITEM)}
+    for name in item.__struct_fields__:
+        if name not in known and getattr(item, name) not in (UNSET, None):
             raise Refusal("unknown_parameter", f"An item of type '{item.type}' has no `{name}`.", f"item.{name}")
 
 
 def _check_arguments(arguments: str) -> None:
     if not is_json_object(arguments):
         raise Refusal("invalid_value", "`arguments` must be a JSON object as text.", "item.arguments")
+
+
+def _mcp_call(item: ClientItem, ids: IdSource) -> McpCallItem:
+    """A call that was made before: it is told, not made again."""
+    assert isinstance(item.server_label, str)
+    assert isinstance(item.name, str)
+    assert isinstance(item.arguments, str)
+    _check_arguments(item.arguments)
+    result = item.error or item.output
+    if result in (UNSET, None):
+        problem = "A call that a client tells of has been made: it needs `output` or `error`. The model makes new ones."
+        raise Refusal("missing_required_parameter", problem, "item.output")
+    return McpCallItem(
+        id=item.id or ids("item"),
+        server_label=item.server_label,
+        name=item.name,
+        tool=item.name,
+        arguments=item.arguments,
+        approval_request_id=item.approval_request_id or None,
+        result=result or "",
+    )
 
 
 def _message(item: ClientItem, ids: IdSource, status: Status) -> MessageItem:

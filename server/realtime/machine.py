@@ -23,6 +23,9 @@ from server.realtime.inbox import (
     Disconnected,
     Event,
     Hypothesis,
+    McpListingFailed,
+    McpReturned,
+    McpToolsListed,
     PartialTranscript,
     PauseAssessed,
     Refused,
@@ -33,11 +36,15 @@ from server.realtime.inbox import (
 )
 from server.realtime.items import item_from_client
 from server.realtime.listening import Listening, Phase, Utterance
+from server.realtime.mcp import Mcp
+from server.realtime.mcp_items import McpApprovalResponseItem
+from server.realtime.mcp_schema import McpChoice
+from server.realtime.mcp_tools import servers_in, with_definitions
 from server.realtime.outbox import IdSource, Outbox
 from server.realtime.refusal import Refusal, check_size
 from server.realtime.reply import ReplyConfig
 from server.realtime.responding import Responding
-from server.realtime.schema import ErrorBody, ResponseParams, SemanticVad, Session, StatusError
+from server.realtime.schema import ErrorBody, FunctionTool, ResponseParams, SemanticVad, Session, StatusError
 from server.realtime.server_events import (
     Committed,
     ConversationCreated,
@@ -95,7 +102,8 @@ class Machine:
         if changes is not None:
             self._session = updated_session(self._session, changes, profile, False, asked_model)
         self._conversation = Conversation()
-        self._responding = Responding(self._outbox, self._conversation)
+        self._mcp = Mcp.of(self._outbox, self._conversation)
+        self._responding = Responding(self._outbox, self._conversation, self._mcp)
         self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
         self._decoder = decoder_of(self._session.audio.input.format)
         self._spoken: dict[int, tuple[Utterance, MessageItem]] = {}
@@ -123,6 +131,9 @@ class Machine:
             PartialTranscript: self._partial_transcript,
             Transcribed: self._transcribed,
             TranscriptionFault: self._transcription_fault,
+            McpToolsListed: self._responding.mcp_listed,
+            McpListingFailed: self._responding.mcp_listed,
+            McpReturned: self._responding.mcp_returned,
             **dict.fromkeys(
                 (TurnText, TurnClause, TurnAudio, TurnCall, TurnFinished, TurnFailed), self._responding.take
             ),
@@ -137,6 +148,7 @@ class Machine:
         """Greets the client."""
         self._outbox.send(SessionCreated(session=self._session))
         self._outbox.send(ConversationCreated(conversation=ConversationInfo(id=self._responding.conversation_id)))
+        self._mcp.configure(self._session.tools)
         self._set_transcription()
         return self._outbox.drain()
 
@@ -299,6 +311,9 @@ class Machine:
         if new.audio.input.transcription != old.audio.input.transcription:
             self._set_transcription()
         self._outbox.send(SessionUpdated(session=new))
+        if "tools" in event.session:
+            self._mcp.configure(new.tools)
+            self._responding.sweep()
 
     def _set_transcription(self) -> None:
         transcription = self._session.audio.input.transcription
@@ -322,9 +337,13 @@ class Machine:
     def _create_item(self, event: client.ConversationItemCreate) -> None:
         item = item_from_client(event.item, self._outbox.new_id)
         check_size(item.wire(), "item")
+        if isinstance(item, McpApprovalResponseItem):
+            self._mcp.calls.check_answer(item)
         previous = self._conversation.insert(item, event.previous_item_id)
         self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
         self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))
+        if isinstance(item, McpApprovalResponseItem):
+            self._mcp.calls.answer(item)
 
     def _retrieve_item(self, event: client.ConversationItemRetrieve) -> None:
         self._outbox.send(ItemRetrieved(item=self._conversation.get(event.item_id).wire()))
@@ -353,6 +372,7 @@ class Machine:
             config,
             in_conversation=params.conversation == "auto",
             needs_words=params.instructions is UNSET,
+            own_servers=() if params.tools is UNSET else config.servers,
         )
 
     def _cancel_response(self, event: client.ResponseCancel) -> None:
@@ -369,7 +389,7 @@ class Machine:
             check_voice(voice, self._profile, "response.audio.output.voice")
         if output is not UNSET and output.format is not UNSET:
             audio_format = output.format
-        tools = session.tools if params.tools is UNSET else params.tools
+        tools = session.tools if params.tools is UNSET else with_definitions(params.tools, session.tools)
         choice = session.tool_choice if params.tool_choice is UNSET else params.tool_choice
         if params.tools is not UNSET or params.tool_choice is not UNSET:
             check_tools(tools, choice, self._profile, "response")
@@ -384,8 +404,12 @@ class Machine:
             speed=session.audio.output.speed,
             max_output_tokens=limit,
             temperature=session.temperature if params.temperature is UNSET else params.temperature,
-            tools=tuple(Tool(tool.name, tool.description, tool.parameters) for tool in tools),
+            tools=tuple(
+                Tool(tool.name, tool.description, tool.parameters) for tool in tools if isinstance(tool, FunctionTool)
+            ),
             tool_choice=tool_choice_of(choice),
+            servers=servers_in(tools),
+            server_choice=choice if isinstance(choice, McpChoice) else None,
             parallel_tool_calls=params.parallel_tool_calls is not False,
             metadata=params.metadata,
         )

@@ -7,6 +7,7 @@ At commit it is released when it answers exactly what has to be answered (the sa
 configuration), and made again when not.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from pipeline.types import (
@@ -23,6 +24,9 @@ from pipeline.types import (
 )
 from server.realtime.commands import CancelRun, ReleaseRun, StartRun
 from server.realtime.conversation import Conversation
+from server.realtime.inbox import McpListingFailed, McpReturned, McpToolsListed
+from server.realtime.mcp import Mcp
+from server.realtime.mcp_schema import McpTool
 from server.realtime.outbox import Outbox
 from server.realtime.refusal import Refusal
 from server.realtime.reply import Outcome, Reply, ReplyConfig, ReplyPhase
@@ -47,9 +51,10 @@ class Held:
 class Responding:
     """The responses of one session, by id, and the held reply."""
 
-    def __init__(self, outbox: Outbox, conversation: Conversation) -> None:
+    def __init__(self, outbox: Outbox, conversation: Conversation, mcp: Mcp) -> None:
         self._outbox = outbox
         self._conversation = conversation
+        self._mcp = mcp
         self.conversation_id = outbox.new_id("conv")
         self._replies: dict[str, Reply] = {}
         self._held: Held | None = None
@@ -60,8 +65,22 @@ class Responding:
         """The one response of the default conversation that is under way."""
         return next((reply for reply in self._replies.values() if reply.conversation is not None), None)
 
-    def create(self, config: ReplyConfig, *, in_conversation: bool = True, needs_words: bool = False) -> None:
-        """Creates a response; it begins when all that was said so far is known in words.
+    def create(
+        self,
+        config: ReplyConfig,
+        *,
+        in_conversation: bool = True,
+        needs_words: bool = False,
+        own_servers: Sequence[McpTool] = (),
+    ) -> None:
+        """Creates a response; it begins when all that was said so far is known in words, and the tools of its MCP
+        servers are known.
+
+        Args:
+            config: what it runs with.
+            in_conversation: whether it is in the default conversation.
+            needs_words: whether it answers what was just said.
+            own_servers: MCP servers that are there for this response.
 
         Raises:
             Refusal: one is active in the default conversation already, or there are too many.
@@ -77,21 +96,23 @@ class Responding:
                 "too_many_responses",
                 f"{MAX_RESPONSES} responses are under way in this session. Wait until one of them is finished.",
             )
+        self._mcp.listings.want(own_servers)
         reply = Reply(
             outbox=self._outbox,
             id=self._outbox.new_id("resp"),
             config=config,
             conversation=self._conversation if in_conversation else None,
             conversation_id=self.conversation_id if in_conversation else None,
+            mcp_calls=self._mcp.calls,
             needs_words=needs_words,
-            awaiting=self._conversation.pending(),
+            awaiting=self._conversation.pending() | self._mcp.listings.awaiting(config.servers),
         )
         self._replies[reply.id] = reply
         reply.create()
         self._begin_if_ready(reply)
 
     def words_are_known(self, item_id: str) -> None:
-        """Lets the responses go on that waited for this item."""
+        """Lets the responses go on that waited for this item: for the user's words, or for a list of tools."""
         for reply in list(self._replies.values()):
             if item_id in reply.awaiting:
                 reply.awaiting.discard(item_id)
@@ -106,6 +127,12 @@ class Responding:
     def hold(self, run: RunId, config: ReplyConfig, words: str) -> None:
         """Starts the reply to words that may be all the user wants to say."""
         self.drop_held()
+        if self._mcp.listings.awaiting(config.servers):
+            return
+        try:
+            config = self._with_remote_tools(config)
+        except Refusal:
+            return  # it is told when the response is created
         request = _request(run, config, self._conversation.prompt(config.instructions, config.tools, words))
         self._held = Held(request)
         self._outbox.put(StartRun(request, held=True))
@@ -128,6 +155,30 @@ class Responding:
             if reply.run == event.run:
                 self._play(reply, event)
                 return
+
+    def mcp_listed(self, event: McpToolsListed | McpListingFailed) -> None:
+        """Takes the tools of an MCP server, or that they cannot be had."""
+        if isinstance(event, McpToolsListed):
+            self._mcp.listings.listed(event)
+        else:
+            self._mcp.listings.failed(event)
+        self.words_are_known(event.listing)
+        self.sweep()
+
+    def mcp_returned(self, event: McpReturned) -> None:
+        """Takes what a call of an MCP server's tool has come to."""
+        call = self._mcp.calls.over(event.call, event.result)
+        if call is None:
+            return
+        for reply in list(self._replies.values()):
+            reply.call_is_over(call.item)
+            if reply.outcome is not None and not reply.is_calling:
+                self._end(reply, reply.outcome)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Has the connections to MCP servers closed that nothing needs."""
+        self._mcp.sweep(server for reply in self._replies.values() for server in reply.config.servers)
 
     def cancel(self, response_id: str | None) -> None:
         """Cancels a response for the client.
@@ -158,12 +209,19 @@ class Responding:
             if reply.run is not None:
                 self._outbox.put(CancelRun(reply.run))
         self._replies.clear()
+        self._mcp.calls.close()
 
     def _begin_if_ready(self, reply: Reply) -> None:
         if reply.awaiting:
             return
         if reply.needs_words and not self._conversation.was_understood():
             self._end(reply, Outcome("completed"))
+            return
+        try:
+            reply.config = self._with_remote_tools(reply.config)
+        except Refusal as refusal:
+            error = StatusError(type="invalid_request_error", code=refusal.code, message=refusal.message)
+            self._end(reply, Outcome("failed", error=error))
             return
         prompt = self._conversation.prompt(reply.config.instructions, reply.config.tools)
         reply.heard_ticks = self._conversation.heard_ticks()
@@ -174,6 +232,17 @@ class Responding:
                 return
             self.drop_held()
         self._start(reply, request)
+
+    def _with_remote_tools(self, config: ReplyConfig) -> ReplyConfig:
+        """Returns the configuration with the tools that its MCP servers have.
+
+        Raises:
+            Refusal: the tool that must be called is not among them.
+        """
+        if not config.servers:
+            return config
+        offer = self._mcp.listings.offer(config.tools, config.tool_choice, config.servers, config.server_choice)
+        return replace(config, tools=offer.tools, tool_choice=offer.choice, remote=offer.remote)
 
     def _start(self, reply: Reply, request: TurnRequest) -> None:
         if not request.prompt.messages:
@@ -202,14 +271,24 @@ class Responding:
                 reply.add_call(index, name, arguments)
             case TurnFinished(generated=generated):
                 if generated.reason == "max_tokens":
-                    self._end(reply, Outcome("incomplete", reason="max_output_tokens", generated=generated))
+                    self._finish(reply, Outcome("incomplete", reason="max_output_tokens", generated=generated))
                 else:
-                    self._end(reply, Outcome("completed", generated=generated))
+                    self._finish(reply, Outcome("completed", generated=generated))
             case TurnFailed(code=code, problem=problem, kind=kind):
                 error = StatusError(type=kind, code=code, message=problem)
                 self._end(reply, Outcome("failed", error=error))
 
+    def _finish(self, reply: Reply, outcome: Outcome) -> None:
+        """Ends a response of which all has been made, as soon as the calls it has made are over."""
+        reply.close(outcome)
+        if reply.is_calling:
+            reply.outcome = outcome
+        else:
+            self._end(reply, outcome)
+
     def _stop(self, reply: Reply, outcome: Outcome) -> None:
+        if reply.outcome is not None:
+            outcome = replace(outcome, generated=reply.outcome.generated)
         if reply.run is not None:
             self._outbox.put(CancelRun(reply.run))
         self._end(reply, outcome)
@@ -218,6 +297,8 @@ class Responding:
         assert reply.phase is not ReplyPhase.ENDED
         del self._replies[reply.id]
         reply.end(outcome)
+        if reply.config.servers:
+            self.sweep()
 
 
 def _request(run: RunId, config: ReplyConfig, prompt: Prompt) -> TurnRequest:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from server.realtime.mcp_schema import McpChoice, McpError, McpListedTool, McpTool
+
 Milliseconds = Annotated[int, Meta(ge=0)]
 PaddingMs = Annotated[int, Meta(ge=0, le=60_000)]
 """Milliseconds of sound that are kept while nobody speaks: bounded, because they stay in memory."""
@@ -109,9 +111,9 @@ class FunctionChoice(msgspec.Struct, tag_field="type", tag="function", forbid_un
     name: str
 
 
-Tools = Annotated[list[FunctionTool], Meta(max_length=128)]
-ToolChoiceParam = str | FunctionChoice
-"""`auto`, `none`, `required`, or a function: as an object, or by its bare name."""
+Tools = Annotated[list[FunctionTool | McpTool], Meta(max_length=128)]
+ToolChoiceParam = str | FunctionChoice | McpChoice
+"""`auto`, `none`, `required`, a function (as an object, or by its bare name), or tools of an MCP server."""
 
 
 class TracingConfig(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -174,19 +176,30 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
     name: str | UnsetType = UNSET
     call_id: str | UnsetType = UNSET
     arguments: str | UnsetType = UNSET
-    output: str | UnsetType = UNSET
+    output: str | UnsetType | None = UNSET
+    server_label: str | UnsetType = UNSET
+    tools: list[McpListedTool] | UnsetType = UNSET
+    approval_request_id: str | UnsetType | None = UNSET
+    approve: bool | UnsetType = UNSET
+    reason: str | UnsetType | None = UNSET
+    error: McpError | UnsetType | None = UNSET
 
 
 class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """An item as a client sends it. (One struct: msgspec tells apart by one tag, and messages differ by role.)"""
 
-    type: Literal["message", "function_call", "function_call_output"]
+    type: Literal["message", "function_call", "function_call_output", "mcp_approval_response", "mcp_call"]
     role: Literal["system", "user", "assistant"] | UnsetType = UNSET
     content: list[ContentPart] | UnsetType = UNSET
     name: str | UnsetType = UNSET
     call_id: Annotated[str, Meta(min_length=1, max_length=256)] | UnsetType | None = UNSET
     arguments: str | UnsetType = UNSET
-    output: str | UnsetType = UNSET
+    output: str | UnsetType | None = UNSET
+    server_label: str | UnsetType = UNSET
+    approval_request_id: str | UnsetType | None = UNSET
+    approve: bool | UnsetType = UNSET
+    reason: str | UnsetType | None = UNSET
+    error: McpError | UnsetType | None = UNSET
     id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     object: Literal["realtime.item"] | None = None
     status: Literal["completed", "incomplete", "in_progress"] | None = None

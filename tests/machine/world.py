@@ -88,8 +88,11 @@ class SimulatedUtterance:
 
 
 class World:
-    def __init__(self, profile: Profile = PROFILE, dialect: Dialect = ga) -> None:
-        """`dialect` is what `client` speaks, and what `wire` and the lists of events are in."""
+    def __init__(self, profile: Profile = PROFILE, dialect: Dialect = ga, *, both: bool = True) -> None:
+        """`dialect` is what `client` speaks, and what `wire` and the lists of events are in; `both` is false where the
+        other one could not tell of the session.
+        """
+        self.both = both
         self.dialect = dialect
         counter = itertools.count()
         self.machine = Machine(profile, lambda prefix: f"{prefix}_{next(counter)}", 2_000_000_000, profile.model)
@@ -105,6 +108,10 @@ class World:
         self.utterances: dict[int, SimulatedUtterance] = {}
         self.questions: list[do.Hypothesise] = []
         self.pauses: list[do.AssessPause] = []
+        self.listings: list[do.ListMcpTools] = []
+        self.mcp_calls: list[do.CallMcpTool] = []
+        self.cancelled_calls: list[do.CancelMcpCall] = []
+        self.closed: list[do.CloseMcpServer] = []
         self.voiced: list[tuple[int, int]] = []
         self.forgotten = 0
         self.instructions_at_creation: dict[str, str] = {}
@@ -236,6 +243,14 @@ class World:
                     self.runs[run].held = False
                 case do.CancelRun(run=run):
                     self.runs[run].cancelled = True
+                case do.ListMcpTools():
+                    self.listings.append(command)
+                case do.CallMcpTool():
+                    self.mcp_calls.append(command)
+                case do.CancelMcpCall():
+                    self.cancelled_calls.append(command)
+                case do.CloseMcpServer():
+                    self.closed.append(command)
 
     def _utterance(self, turn: int) -> SimulatedUtterance:
         return self.utterances.setdefault(turn, SimulatedUtterance())
@@ -248,7 +263,8 @@ class World:
         utterance.fed.append((start, end))
 
     def _send(self, event: Any) -> None:
-        self._see(event, beta if self.dialect is ga else ga, self.other_wire)
+        if self.both:
+            self._see(event, beta if self.dialect is ga else ga, self.other_wire)
         sent = self._see(event, self.dialect, self.wire)
         if sent is None:
             return
