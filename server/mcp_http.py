@@ -6,11 +6,12 @@ Imported when the first server is asked for, as the package is that it builds on
 from collections.abc import AsyncIterator
 
 import httpx2
+from yarl import URL
 
 from pipeline.http.options import proxy_of
 
 
-class TooLong(httpx2.StreamError):  # noqa: N818 - what is wrong with the answer
+class TooLong(httpx2.StreamError):
     """An answer is longer than it may be."""
 
 
@@ -19,7 +20,8 @@ class Bounded(httpx2.AsyncBaseTransport):
 
     def __init__(self, url: str, most: int) -> None:
         """`most` is in bytes of a body."""
-        self._inner = httpx2.AsyncHTTPTransport(proxy=proxy_of(url))
+        proxy = proxy_of(URL(url))
+        self._inner = httpx2.AsyncHTTPTransport(proxy=None if proxy is None else str(proxy))
         self._most = most
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -8,22 +8,18 @@ import asyncio
 import contextlib
 import importlib
 import json
-import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from msgspec import UNSET
-
+from pipeline.workers import wait_out
 from server.realtime.mcp_schema import McpError, McpListedTool, McpServer
 
 if TYPE_CHECKING:
     import httpx2
     from mcp import Client
     from mcp_types import CallToolResult
-
-log = logging.getLogger(__name__)
 
 LIST_S = 10.0
 """Most seconds to connect and to list the tools: responses wait for it."""
@@ -36,6 +32,9 @@ CLOSE_S = 2.0
 
 MAX_BODY = 4 * 1024 * 1024
 """Most bytes of one answer in JSON; an event may have 1 MiB (the package's own bound)."""
+
+LONGEST_ERROR = 2000
+"""Most characters of what a server says of an error."""
 
 MAX_PAGES = 64
 """Most pages of a list of tools."""
@@ -70,16 +69,18 @@ class McpLink:
     def is_over(self) -> bool:
         return self._stop.is_set() or self._task.done()
 
-    def stop(self) -> None:
-        """Lets the connection go: it closes on its own."""
+    def stop(self, ended: Callable[[], None]) -> None:
+        """Lets the connection go; `ended` is called when it is closed."""
         self._stop.set()
+        if not self._ready.done():
+            self._task.cancel()
+        self._task.add_done_callback(lambda _: ended())
 
     async def close(self) -> None:
-        """Closes the connection; returns when it is closed, or the server was too slow about it."""
-        self.stop()
-        await asyncio.wait([self._task], timeout=CLOSE_S)
+        """Waits until a connection that was stopped is closed, for as long as one may take over it."""
+        await wait_out([self._task], CLOSE_S)
         self._task.cancel()
-        await asyncio.wait([self._task])
+        await wait_out([self._task], CLOSE_S)
 
     async def tools(self) -> tuple[McpListedTool, ...]:
         """Returns the tools that the server has.
@@ -104,7 +105,7 @@ class McpLink:
             McpFailure: the server cannot be reached, or the tool failed.
         """
         async with self._asking(CALL_S) as client:
-            result = await client.call_tool(name, json.loads(arguments), read_timeout_seconds=CALL_S)
+            result = await client.call_tool(name, json.loads(arguments))
         text = _text_of(result)
         if result.is_error:
             raise McpFailure(McpError(type="tool_execution_error", message=self._hide(text) or "It does not say why."))
@@ -204,11 +205,7 @@ class McpLink:
         for _, value in self._server.headers:
             for secret in (value, value.removeprefix("Bearer ")):
                 text = text.replace(secret, "…") if len(secret) > 3 else text
-        return text[:_LONGEST]
-
-
-_LONGEST = 2000
-"""Most characters of what a server says of an error."""
+        return text[:LONGEST_ERROR]
 
 
 async def _note_status(response: "httpx2.Response") -> None:
@@ -227,8 +224,10 @@ def _listed(tool: Any) -> McpListedTool:
 
 
 def _text_of(result: "CallToolResult") -> str:
-    """Returns what a call returned, as text: what is none is named, and structure is JSON where there is nothing else."""
-    texts = [_text_of_block(block.model_dump(by_alias=True, mode="json", exclude_none=True)) for block in result.content]
+    """Returns what a call returned as text. What is no text is named; structure is JSON, if there is nothing else."""
+    texts = [
+        _text_of_block(block.model_dump(by_alias=True, mode="json", exclude_none=True)) for block in result.content
+    ]
     if not texts and result.structured_content is not None:
         return json.dumps(result.structured_content, ensure_ascii=False)
     return "\n".join(texts)

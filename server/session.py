@@ -22,6 +22,7 @@ from pipeline.turn import failure_code, run_turn
 from pipeline.types import LISTENING_RATE, WIRE_RATE, RunId, TurnAudio, TurnFailed, TurnRequest
 from pipeline.workers import CancelToken, SerialWorker, wait_out
 from server.hearing import Hearing
+from server.mcp_links import McpLinks
 from server.outbound import Outbound, SlowClient
 from server.realtime import commands as do
 from server.realtime.client_events import ClientEvent
@@ -139,6 +140,7 @@ class Session:
         self._endpointing = SerialWorker("endpointing")
         self._runs: dict[RunId, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._mcp = McpLinks(self._inbox.put_now, self._spawn)
         self._ended = False
         self._dispatch: dict[type, Callable[[Any], None]] = {
             do.Send: lambda send: self._send(send.event),
@@ -154,6 +156,7 @@ class Session:
             do.StartRun: self._start_run,
             do.ReleaseRun: self._release_run,
             do.CancelRun: self._cancel_run,
+            **self._mcp.dispatch,
         }
 
     async def run(self, frames: AsyncIterator[str | bytes]) -> None:
@@ -228,6 +231,7 @@ class Session:
             self._model.close()
             if self._trace is not None:
                 self._trace.close()
+            await self._mcp.close()
 
     def _note(self, event: Event | None) -> None:
         """Has the trace follow the session's configuration, and writes down what the client said."""
