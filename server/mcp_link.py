@@ -114,6 +114,7 @@ class McpLink:
     @contextlib.asynccontextmanager
     async def _asking(self, seconds: float) -> "AsyncIterator[Client]":
         """Gives the client to ask with, and tells whatever goes wrong as a failure."""
+        await asyncio.to_thread(importlib.import_module, "mcp")  # no fault of the server's, however long it takes
         statuses: list[int] = []
         token = _status.set(statuses)
         try:
@@ -138,7 +139,7 @@ class McpLink:
         statuses: list[int] = []
         _status.set(statuses)
         try:
-            await asyncio.to_thread(importlib.import_module, "mcp")
+            await asyncio.to_thread(importlib.import_module, "mcp.client.sse")
             async with contextlib.AsyncExitStack() as stack:
                 self._ready.set_result(await self._connect(stack, statuses))
                 await self._stop.wait()

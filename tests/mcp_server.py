@@ -4,8 +4,8 @@
         host.url            # of its streamable HTTP
         host.headers        # what the last request came with
 
-Its tools: `get_weather` (which only reads), `set_alarm`, `wait` (until the test opens `gate`), `broken`, `crowd` (a long
-text), `picture`. `status` makes it answer every request with that.
+Its tools: `get_weather` (which only reads), `set_alarm`, `wait` (until the test opens `gate`), `broken`, `crowd` (a
+long text), `picture`. `status` makes it answer every request with that.
 """
 
 import asyncio

@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from pipeline.types import Tool, TurnAudio, TurnCall, TurnClause, TurnFailed, TurnFinished, TurnText
+from pipeline.types import Tool
 from server.realtime import client_events as client
 from server.realtime.commands import AssessPause, Command, Hypothesise, SetTranscription
 from server.realtime.conversation import Conversation, MessageItem
@@ -23,9 +23,6 @@ from server.realtime.inbox import (
     Disconnected,
     Event,
     Hypothesis,
-    McpListingFailed,
-    McpReturned,
-    McpToolsListed,
     PartialTranscript,
     PauseAssessed,
     Refused,
@@ -131,12 +128,7 @@ class Machine:
             PartialTranscript: self._partial_transcript,
             Transcribed: self._transcribed,
             TranscriptionFault: self._transcription_fault,
-            McpToolsListed: self._responding.mcp_listed,
-            McpListingFailed: self._responding.mcp_listed,
-            McpReturned: self._responding.mcp_returned,
-            **dict.fromkeys(
-                (TurnText, TurnClause, TurnAudio, TurnCall, TurnFinished, TurnFailed), self._responding.take
-            ),
+            **self._responding.handlers,
         }
 
     @property

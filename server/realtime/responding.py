@@ -7,8 +7,9 @@ At commit it is released when it answers exactly what has to be answered (the sa
 configuration), and made again when not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pipeline.types import (
     Prompt,
@@ -59,6 +60,13 @@ class Responding:
         self._replies: dict[str, Reply] = {}
         self._held: Held | None = None
         self.audio_was_sent = False
+        self.handlers: Mapping[type, Callable[[Any], None]] = {
+            **dict.fromkeys((TurnText, TurnClause, TurnAudio, TurnCall, TurnFinished, TurnFailed), self.take),
+            McpToolsListed: self._mcp_listed,
+            McpListingFailed: self._mcp_listed,
+            McpReturned: self._mcp_returned,
+        }
+        """What takes each event that is about responses alone."""
 
     @property
     def active(self) -> Reply | None:
@@ -156,7 +164,7 @@ class Responding:
                 self._play(reply, event)
                 return
 
-    def mcp_listed(self, event: McpToolsListed | McpListingFailed) -> None:
+    def _mcp_listed(self, event: McpToolsListed | McpListingFailed) -> None:
         """Takes the tools of an MCP server, or that they cannot be had."""
         if isinstance(event, McpToolsListed):
             self._mcp.listings.listed(event)
@@ -165,7 +173,7 @@ class Responding:
         self.words_are_known(event.listing)
         self.sweep()
 
-    def mcp_returned(self, event: McpReturned) -> None:
+    def _mcp_returned(self, event: McpReturned) -> None:
         """Takes what a call of an MCP server's tool has come to."""
         call = self._mcp.calls.over(event.call, event.result)
         if call is None:

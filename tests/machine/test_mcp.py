@@ -25,10 +25,6 @@ def server(label: str = "home", **more: Any) -> dict[str, Any]:
     return {"type": "mcp", "server_label": label, "server_url": URL, "require_approval": "never"} | more
 
 
-def mcp_world() -> World:
-    return World(both=False)
-
-
 def update(world: World, *tools: dict[str, Any], **session: Any) -> list[dict[str, Any]]:
     return world.client(type="session.update", session={"type": "realtime", "tools": list(tools), **session})
 
@@ -40,7 +36,7 @@ def listed(world: World, tools: tuple[McpListedTool, ...] = TOOLS) -> list[dict[
 
 def with_servers(*tools: dict[str, Any], **session: Any) -> World:
     """A session whose servers have all answered."""
-    world = mcp_world()
+    world = World()
     sent = update(world, *(tools or [server()]), **session)
     assert sent[0]["type"] == "session.updated"
     while world.listings:
@@ -89,7 +85,7 @@ def tools_of(world: World) -> list[str]:
 
 
 def test_a_server_is_asked_for_its_tools_and_they_are_an_item() -> None:
-    world = mcp_world()
+    world = World()
     sent = update(world, server(authorization="SESAME", headers={"x-key": "SESAME"}))
     assert kinds(sent) == ["session.updated", "conversation.item.added", "mcp_list_tools.in_progress"]
     item = sent[1]["item"]
@@ -105,7 +101,7 @@ def test_a_server_is_asked_for_its_tools_and_they_are_an_item() -> None:
 
 
 def test_credentials_are_never_told_not_even_to_the_client() -> None:
-    world = mcp_world()
+    world = World()
     sent = update(world, server(authorization="SESAME", headers={"x-key": "SESAME"}))
     sent += listed(world) + world.client(type="session.update", session={"type": "realtime", "instructions": "Hi."})
     assert "SESAME" not in json.dumps(sent)
@@ -114,7 +110,7 @@ def test_credentials_are_never_told_not_even_to_the_client() -> None:
 
 
 def test_a_server_that_fails_is_told_with_the_reason_and_the_session_goes_on() -> None:
-    world = mcp_world()
+    world = World()
     update(world, server())
     sent = world.handle(McpListingFailed(world.listings.pop().listing, "127.0.0.1 cannot be reached"))
     assert kinds(sent) == ["mcp_list_tools.failed", "conversation.item.done", "error"]
@@ -149,7 +145,7 @@ def test_a_label_alone_means_the_server_as_it_was_defined() -> None:
 
 
 def test_a_response_waits_for_the_list_of_a_server() -> None:
-    world = mcp_world()
+    world = World()
     update(world, server())
     ask(world)
     assert world.runs == {}
@@ -158,7 +154,7 @@ def test_a_response_waits_for_the_list_of_a_server() -> None:
 
 
 def test_a_response_that_waits_for_a_server_goes_on_when_that_fails() -> None:
-    world = mcp_world()
+    world = World()
     update(world, server())
     ask(world)
     world.handle(McpListingFailed(world.listings.pop().listing, "broken"))
@@ -166,7 +162,7 @@ def test_a_response_that_waits_for_a_server_goes_on_when_that_fails() -> None:
 
 
 def test_a_response_may_have_a_server_of_its_own() -> None:
-    world = mcp_world()
+    world = World()
     ask(world, tools=[server("other")])
     assert [command.server.label for command in world.listings] == ["other"]
     listed(world)
@@ -207,7 +203,7 @@ def test_a_server_is_not_let_go_while_it_is_called() -> None:
     ],
 )
 def test_only_allowed_tools_are_listed_and_offered(allowed: Any, left: list[str]) -> None:
-    world = mcp_world()
+    world = World()
     update(world, server(allowed_tools=allowed))
     item = listed(world)[1]["item"]
     assert [tool["name"] for tool in item["tools"]] == left
@@ -216,7 +212,7 @@ def test_only_allowed_tools_are_listed_and_offered(allowed: Any, left: list[str]
 
 
 def test_a_server_with_too_many_tools_is_refused_with_the_mend() -> None:
-    world = mcp_world()
+    world = World()
     update(world, server())
     sent = listed(world, tuple(McpListedTool(name=f"tool_{number}") for number in range(129)))
     assert kinds(sent) == ["mcp_list_tools.failed", "conversation.item.done", "error"]
@@ -224,7 +220,7 @@ def test_a_server_with_too_many_tools_is_refused_with_the_mend() -> None:
 
 
 def test_a_list_that_no_event_has_room_for_is_refused() -> None:
-    world = mcp_world()
+    world = World()
     update(world, server())
     sent = listed(world, (McpListedTool(name="wordy", description="x" * 1_100_000),))
     assert kinds(sent) == ["mcp_list_tools.failed", "conversation.item.done", "error"]
@@ -232,7 +228,7 @@ def test_a_list_that_no_event_has_room_for_is_refused() -> None:
 
 
 def test_the_item_of_a_list_may_be_deleted_before_it_is_done() -> None:
-    world = mcp_world()
+    world = World()
     item = update(world, server())[1]["item"]
     world.client(type="conversation.item.delete", item_id=item["id"])
     assert kinds(listed(world)) == ["mcp_list_tools.completed"]
@@ -285,7 +281,7 @@ def test_a_demanded_tool_that_the_server_does_not_have_fails_the_response() -> N
 
 
 def test_nothing_is_held_while_a_list_is_awaited() -> None:
-    world = mcp_world()
+    world = World()
     update(world, server())
     world.speak(10, voiced=True)
     world.speak(3, voiced=False)
@@ -306,7 +302,7 @@ def test_a_held_call_is_made_when_the_turn_is_over_and_not_before() -> None:
 
 
 def test_speech_without_words_after_a_list_is_not_answered() -> None:
-    world = mcp_world()
+    world = World()
     world.speak(10, voiced=True)
     world.speak(16, voiced=False)
     update(world, server())
@@ -659,7 +655,7 @@ def test_a_request_that_was_cut_off_is_no_request() -> None:
 
 
 def test_a_client_may_tell_of_calls_that_were_made_before() -> None:
-    world = mcp_world()
+    world = World()
     item = {"type": "mcp_call", "server_label": "home", "name": "now", "arguments": "{}", "output": "noon"}
     sent = world.client(type="conversation.item.create", item=item)
     assert kinds(sent) == ["conversation.item.added", "conversation.item.done"]
@@ -695,7 +691,7 @@ REFUSED_TOOLS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("wrong", "param"), REFUSED_TOOLS, ids=[param for _, param in REFUSED_TOOLS])
 def test_what_cannot_be_done_with_a_server_is_refused_by_name(wrong: dict[str, Any], param: str) -> None:
-    world = mcp_world()
+    world = World()
     tool = {name: value for name, value in server(**wrong).items() if value is not None}
     error = error_of(update(world, tool))
     assert error["param"] == f"session.tools[0].{param}"
@@ -706,12 +702,12 @@ def test_what_cannot_be_done_with_a_server_is_refused_by_name(wrong: dict[str, A
 
 
 def test_two_servers_of_one_label_are_refused() -> None:
-    assert error_of(update(mcp_world(), server(), server()))["param"] == "session.tools[1].server_label"
+    assert error_of(update(World(), server(), server()))["param"] == "session.tools[1].server_label"
 
 
 def test_a_choice_of_a_server_that_is_not_there_is_refused() -> None:
     choice = {"type": "mcp", "server_label": "away"}
-    error = error_of(update(mcp_world(), server(), tool_choice=choice))
+    error = error_of(update(World(), server(), tool_choice=choice))
     assert error["param"] == "session.tool_choice.server_label"
     assert "home" in error["message"]
 
@@ -735,7 +731,7 @@ def test_a_choice_of_a_server_that_is_not_there_is_refused() -> None:
     ],
 )
 def test_items_that_are_not_the_clients_to_make_or_are_wrong_are_refused(item: dict[str, Any], param: str) -> None:
-    error = error_of(mcp_world().client(type="conversation.item.create", item=item, event_id="mine"))
+    error = error_of(World().client(type="conversation.item.create", item=item, event_id="mine"))
     assert (error["param"], error["event_id"]) == (param, "mine")
 
 

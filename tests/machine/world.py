@@ -36,6 +36,7 @@ from server.realtime.inbox import (
     VoiceVerdict,
 )
 from server.realtime.machine import Machine
+from server.realtime.mcp_schema import McpTool
 from server.realtime.session_config import Profile
 from server.realtime.usage import ms_to_ticks
 from server.wire import Dialect, beta, ga
@@ -88,17 +89,17 @@ class SimulatedUtterance:
 
 
 class World:
-    def __init__(self, profile: Profile = PROFILE, dialect: Dialect = ga, *, both: bool = True) -> None:
-        """`dialect` is what `client` speaks, and what `wire` and the lists of events are in; `both` is false where the
-        other one could not tell of the session.
-        """
-        self.both = both
+    def __init__(self, profile: Profile = PROFILE, dialect: Dialect = ga) -> None:
+        """`dialect` is what `client` speaks, and what `wire` and the lists of events are in."""
         self.dialect = dialect
         counter = itertools.count()
         self.machine = Machine(profile, lambda prefix: f"{prefix}_{next(counter)}", 2_000_000_000, profile.model)
         self.wire = WireChecker()
         self.other_wire = WireChecker()
-        """The same session, as a client of the other dialect would see it."""
+        """The same session, as a client of the other dialect would see it: up to its first MCP server, which only one
+        of them can tell of.
+        """
+        self.has_mcp = False
         self.now = 0
         self.epoch = 0
         self.appended = 0
@@ -263,7 +264,8 @@ class World:
         utterance.fed.append((start, end))
 
     def _send(self, event: Any) -> None:
-        if self.both:
+        self.has_mcp = self.has_mcp or _is_of_mcp(event)
+        if not self.has_mcp:
             self._see(event, beta if self.dialect is ga else ga, self.other_wire)
         sent = self._see(event, self.dialect, self.wire)
         if sent is None:
@@ -301,3 +303,10 @@ class World:
 
 def ticks(ms: int) -> int:
     return ms_to_ticks(ms)
+
+
+def _is_of_mcp(event: Any) -> bool:
+    item, session = getattr(event, "item", None), getattr(event, "session", None)
+    if item is not None:
+        return bool(item.type.startswith("mcp_"))
+    return session is not None and any(isinstance(tool, McpTool) for tool in session.tools)

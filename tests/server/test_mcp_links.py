@@ -137,9 +137,7 @@ async def test_a_server_that_dies_during_a_call_is_an_error_and_the_next_call_co
         await links.end()
 
 
-async def test_a_call_takes_as_long_as_it_may(
-    host: McpHost, links: Links, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_call_takes_as_long_as_it_may(host: McpHost, links: Links, monkeypatch: pytest.MonkeyPatch) -> None:
     assert await links.call(at(host), "get_weather", city="Paris")
     monkeypatch.setattr(mcp_link, "CALL_S", 0.2)
     result = await links.call(at(host), "wait")
