@@ -41,7 +41,8 @@ MAX_PAGES = 64
 
 CONNECTION_CLOSED = -32000
 REQUEST_TIMEOUT = -32001
-"""The codes that the `mcp` package uses where there was no answer."""
+INTERNAL_ERROR = -32603
+"""The codes that the `mcp` package uses where there was no answer, or none that could be read."""
 
 _status: ContextVar[list[int] | None] = ContextVar("mcp_status", default=None)
 """Where the statuses of the answers to what is being asked are noted: the package's errors do not carry them."""
@@ -199,8 +200,11 @@ class McpLink:
             return McpFailure(McpError(type="http_error", code=statuses[-1], message=self._hide(problem)))
         if isinstance(inner, MCPError):
             return McpFailure(McpError(type="protocol_error", code=inner.code, message=self._hide(inner.message)))
-        problem = f"{host} cannot be reached: {inner or type(inner).__name__}"
-        return McpFailure(McpError(type="protocol_error", code=CONNECTION_CLOSED, message=self._hide(problem)))
+        if isinstance(inner, httpx2.TransportError):
+            code, problem = CONNECTION_CLOSED, f"{host} cannot be reached: {str(inner) or type(inner).__name__}"
+        else:
+            code, problem = INTERNAL_ERROR, f"{host} is not understood: {str(inner) or type(inner).__name__}"
+        return McpFailure(McpError(type="protocol_error", code=code, message=self._hide(problem)))
 
     def _hide(self, text: str) -> str:
         for _, value in self._server.headers:

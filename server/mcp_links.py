@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeAlias
 
-from server.mcp_link import CONNECTION_CLOSED, REQUEST_TIMEOUT, McpFailure, McpLink
+from server.mcp_link import CONNECTION_CLOSED, INTERNAL_ERROR, REQUEST_TIMEOUT, McpFailure, McpLink
 from server.realtime import commands as do
 from server.realtime.inbox import Event, McpListingFailed, McpReturned, McpToolsListed
 from server.realtime.mcp_schema import McpError, McpServer
@@ -93,4 +93,4 @@ class McpLinks:
 
 
 def _is_of_the_connection(error: McpError) -> bool:
-    return error.type == "http_error" or error.code in (CONNECTION_CLOSED, REQUEST_TIMEOUT)
+    return error.type == "http_error" or error.code in (CONNECTION_CLOSED, INTERNAL_ERROR, REQUEST_TIMEOUT)

@@ -25,7 +25,8 @@ PATIENCE_S = 20.0
 class McpHost:
     """The server. Use as a context manager, or `start` and `close`."""
 
-    def __init__(self, transport: Literal["streamable", "sse"] = "streamable", port: int = 0) -> None:
+    def __init__(self, transport: Literal["streamable", "json", "sse"] = "streamable", port: int = 0) -> None:
+        """`json`: streamable HTTP whose answers are no streams of events."""
         self.headers: dict[str, str] = {}
         self.requests: list[str] = []
         """The methods and paths of all requests."""
@@ -46,7 +47,7 @@ class McpHost:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/{'mcp' if self._transport == 'streamable' else 'sse'}"
+        return f"http://127.0.0.1:{self.port}/{'sse' if self._transport == 'sse' else 'mcp'}"
 
     def open_gate(self) -> None:
         self._loop.call_soon_threadsafe(self.gate.set)
@@ -80,7 +81,8 @@ class McpHost:
         tools.add_tool(self._get_weather, "get_weather", annotations=ToolAnnotations(read_only_hint=True))
         for tool in (self._set_alarm, self._wait, self._broken, self._crowd, self._picture):
             tools.add_tool(tool, tool.__name__.removeprefix("_"))
-        app = tools.streamable_http_app() if self._transport == "streamable" else tools.sse_app()
+        in_json = self._transport == "json"
+        app = tools.sse_app() if self._transport == "sse" else tools.streamable_http_app(json_response=in_json)
 
         async def watched(scope: Any, receive: Any, send: Any) -> None:
             if scope["type"] == "http":

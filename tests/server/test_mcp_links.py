@@ -71,7 +71,7 @@ def at(host: McpHost, **headers: str) -> McpServer:
     return McpServer("test", host.url, tuple(headers.items()))
 
 
-@pytest.mark.parametrize("transport", ["streamable", "sse"])
+@pytest.mark.parametrize("transport", ["streamable", "json", "sse"])
 async def test_tools_are_listed_and_called_over_either_transport(links: Links, transport: Any) -> None:
     with McpHost(transport) as host:
         server = at(host, Authorization="Bearer SESAME")
@@ -178,11 +178,14 @@ async def test_calls_run_at_a_time_over_one_connection(host: McpHost, links: Lin
     assert (event.call, event.result) == ("call_1", "waited")
 
 
-async def test_an_answer_that_would_fill_the_memory_is_broken_off(host: McpHost, links: Links) -> None:
-    result = await links.call(at(host), "crowd")
-    assert isinstance(result, McpError)
-    assert result.type == "protocol_error"
-    assert await links.call(at(host), "get_weather", city="Rome") == "It is sunny in Rome."
+@pytest.mark.parametrize("transport", ["streamable", "json", "sse"])
+async def test_an_answer_that_would_fill_the_memory_is_broken_off(links: Links, transport: Any) -> None:
+    with McpHost(transport) as host:
+        result = await links.call(at(host), "crowd")
+        assert isinstance(result, McpError)
+        assert result.type == "protocol_error"
+        assert await links.call(at(host), "get_weather", city="Rome") == "It is sunny in Rome."
+        await links.end()
 
 
 async def test_nothing_is_left_when_a_server_is_let_go_or_the_session_ends(host: McpHost, links: Links) -> None:
