@@ -46,7 +46,7 @@ class McpLinks:
         try:
             self._report(McpToolsListed(ask.listing, await self._link(ask.server).tools()))
         except McpFailure as failure:
-            log.warning("the MCP server '%s' cannot be used: %s", ask.server.label, failure)
+            log.warning("the MCP server %r cannot be used: %r", ask.server.label, str(failure))
             self._part(ask.server)
             self._report(McpListingFailed(ask.listing, str(failure).rstrip(".")))
 
@@ -63,7 +63,7 @@ class McpLinks:
         try:
             result = await self._try(command)
         except McpFailure as failure:
-            log.warning("a call of the MCP server '%s' failed: %s", command.server.label, failure.error.type)
+            log.warning("a call of the MCP server %r failed: %s", command.server.label, failure.error.type)
             result = failure.error
         self._report(McpReturned(command.call, result))
 

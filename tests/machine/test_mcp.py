@@ -173,6 +173,15 @@ def test_a_response_may_have_a_server_of_its_own() -> None:
     assert tools_of(world) == []
 
 
+def test_a_response_may_narrow_a_server_of_the_session_by_its_label() -> None:
+    world = with_servers()
+    ask(world, tools=[{"type": "mcp", "server_label": "home", "allowed_tools": ["set_alarm"]}])
+    listed(world)
+    assert tools_of(world) == ["set_alarm"]
+    finish(world)
+    assert world.closed == []
+
+
 def test_a_server_that_nobody_needs_any_more_is_let_go() -> None:
     world = with_servers(server(), server("other"))
     update(world, server("other"))
@@ -634,6 +643,16 @@ def test_the_client_is_asked_about_the_tools_that_it_says(rule: Any, asks: set[s
     assert {item["name"] for item in items if item["type"] == "mcp_approval_request"} == asks
     assert {command.name for command in world.mcp_calls} == {"get_weather", "set_alarm"} - asks
     assert ("response.done" in kinds(sent)) == (not world.mcp_calls)
+
+
+def test_what_is_approved_out_of_band_is_told_in_the_conversation() -> None:
+    world = with_servers(server(require_approval="always"))
+    ask(world, conversation="none")
+    call(world)
+    sent = finish(world)
+    assert not [kind for kind in kinds(sent) if kind.startswith("conversation.")]
+    approve(world, sent[-1]["response"]["output"][0]["id"])
+    assert returned(world)[-1]["item"]["output"] == "sunny"
 
 
 def test_nothing_said_means_that_the_client_is_asked() -> None:
