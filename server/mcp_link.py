@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import importlib
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -115,7 +116,7 @@ class McpLink:
     @contextlib.asynccontextmanager
     async def _asking(self, seconds: float) -> "AsyncIterator[Client]":
         """Gives the client to ask with, and tells whatever goes wrong as a failure."""
-        await asyncio.to_thread(importlib.import_module, "mcp")  # no fault of the server's, however long it takes
+        await asyncio.to_thread(_load_package)  # no fault of the server's, however long it takes
         statuses: list[int] = []
         token = _status.set(statuses)
         try:
@@ -140,7 +141,7 @@ class McpLink:
         statuses: list[int] = []
         _status.set(statuses)
         try:
-            await asyncio.to_thread(importlib.import_module, "mcp.client.sse")
+            await asyncio.to_thread(_load_package)
             async with contextlib.AsyncExitStack() as stack:
                 self._ready.set_result(await self._connect(stack, statuses))
                 await self._stop.wait()
@@ -211,6 +212,16 @@ class McpLink:
             for secret in (value, value.removeprefix("Bearer ")):
                 text = text.replace(secret, "…") if len(secret) > 3 else text
         return text[:LONGEST_ERROR]
+
+
+_loading = threading.Lock()
+
+
+def _load_package() -> None:
+    """Imports what is used of the package: by one thread at a time, or one might see modules that are half there."""
+    with _loading:
+        for module in ("mcp", "mcp.client.sse", "mcp.client.streamable_http", "server.mcp_http"):
+            importlib.import_module(module)
 
 
 async def _note_status(response: "httpx2.Response") -> None:

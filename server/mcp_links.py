@@ -49,6 +49,10 @@ class McpLinks:
             log.warning("the MCP server %r cannot be used: %r", ask.server.label, str(failure))
             self._part(ask.server)
             self._report(McpListingFailed(ask.listing, str(failure).rstrip(".")))
+        except Exception:  # whatever it is: responses wait for an end
+            log.exception("the tools of the MCP server %r could not be listed", ask.server.label)
+            self._part(ask.server)
+            self._report(McpListingFailed(ask.listing, "Parley failed; its log has the details"))
 
     def _start_call(self, command: do.CallMcpTool) -> None:
         task = self._calls[command.call] = self._spawn(self._call(command))
@@ -65,6 +69,10 @@ class McpLinks:
         except McpFailure as failure:
             log.warning("a call of the MCP server %r failed: %s", command.server.label, failure.error.type)
             result = failure.error
+        except Exception:  # whatever it is: a response waits for an end
+            log.exception("a call of the MCP server %r could not be made", command.server.label)
+            self._part(command.server)
+            result = McpError(type="protocol_error", code=INTERNAL_ERROR, message="Parley failed; see its log.")
         self._report(McpReturned(command.call, result))
 
     async def _try(self, command: do.CallMcpTool) -> str:

@@ -16,6 +16,9 @@ from tests.openai_endpoint import Endpoint, chunk, events_answer, usage_chunk
 
 TEXT = {"output_modalities": ["text"]}
 
+FIRST_S = 60.0
+"""How long a busy machine may take over what the server does for the first time: the package is loaded then."""
+
 
 @pytest.fixture
 def host() -> Iterator[McpHost]:
@@ -58,7 +61,7 @@ def calls(endpoint: Endpoint, name: str, **arguments: Any) -> None:
 
 async def with_tools(client: Client, *tools: dict[str, Any], **session: Any) -> None:
     await client.configure(tools=list(tools), **TEXT, **session)
-    await client.wait_for("mcp_list_tools.completed", len(tools))
+    await client.wait_for("mcp_list_tools.completed", len(tools), FIRST_S)
 
 
 async def write(client: Client, text: str) -> None:
@@ -103,7 +106,7 @@ async def test_a_tool_of_a_server_is_demanded_of_the_built_in_model(
         )
         await write(client, "Set an alarm for five minutes.")
         await client.send(type="response.create", response={"tool_choice": choice})
-        (call,) = (await client.wait_for("response.done"))["response"]["output"]
+        (call,) = (await client.wait_for("response.done", 1, FIRST_S))["response"]["output"]
         assert (call["type"], call["server_label"], call["name"]) == ("mcp_call", "b", "set_alarm")
         assert isinstance(json.loads(call["arguments"])["minutes"], int)
         assert json.loads(call["output"])["rings_in"] == json.loads(call["arguments"])["minutes"]
@@ -158,7 +161,7 @@ async def test_the_result_of_a_call_outlives_an_interruption(parley: Server, hos
         assert response["status_details"]["reason"] == "turn_detected"
         host.open_gate()
         await client.wait_for("response.mcp_call.completed")
-        assert (await client.wait_for("response.done", 2))["response"]["status"] == "completed"
+        assert (await client.wait_for("response.done", 2, FIRST_S))["response"]["status"] == "completed"
         (call,) = done(client, "mcp_call")
         assert call["output"] == "waited"
 
@@ -179,7 +182,7 @@ async def test_a_server_that_is_not_there_leaves_the_session_whole(
     gone = server(host, "gone") | {"server_url": "http://127.0.0.1:9/mcp"}
     async with connect(parley.port, model="remote") as client:
         await client.configure(tools=[gone, server(host)], **TEXT)
-        await client.wait_for("mcp_list_tools.failed")
+        await client.wait_for("mcp_list_tools.failed", 1, FIRST_S)
         error = (await client.wait_for("error"))["error"]
         assert error["code"] == "mcp_list_tools_failed"
         assert "'gone'" in error["message"]
@@ -208,7 +211,7 @@ async def test_a_response_may_bring_a_server_of_its_own(parley: Server, host: Mc
         calls(endpoint, "get_weather", city="Oslo")
         await write(client, "How is the weather in Oslo?")
         await client.send(type="response.create", response={"tools": [server(host)], "conversation": "none"})
-        (call,) = (await client.wait_for("response.done"))["response"]["output"]
+        (call,) = (await client.wait_for("response.done", 1, FIRST_S))["response"]["output"]
         assert call["output"] == "It is sunny in Oslo."
         await client.wait_for("mcp_list_tools.completed")
         assert done(client, "mcp_call") == []

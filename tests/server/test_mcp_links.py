@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -198,6 +199,49 @@ async def test_nothing_is_left_when_a_server_is_let_go_or_the_session_ends(host:
             return
         await asyncio.sleep(0.01)
     raise AssertionError(f"{host.open_connections} connections are open")
+
+
+FRESH = """
+import asyncio, sys
+import server.session
+from server.mcp_link import McpFailure, McpLink
+from server.realtime.mcp_schema import McpServer
+assert "mcp" not in sys.modules
+
+async def ask(label):
+    link = McpLink(McpServer(label, "http://127.0.0.1:9/mcp"))
+    try:
+        await link.tools()
+    except McpFailure as failure:
+        print(label, failure)
+    link.stop(lambda: None)
+    await link.close()
+
+async def main():
+    await asyncio.gather(ask("a"), ask("b"))
+
+asyncio.run(main())
+"""
+
+
+async def test_the_package_is_loaded_for_the_first_servers_whole_and_not_before() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", FRESH, stdout=asyncio.subprocess.PIPE)
+    told, _ = await process.communicate()
+    assert sorted(line.split(" ", 1)[0] for line in told.decode().splitlines()) == ["a", "b"]
+    assert told.decode().count("cannot be reached") == 2
+
+
+@pytest.mark.parametrize("command", [do.ListMcpTools, do.CallMcpTool])
+async def test_even_what_nobody_thought_of_is_reported(
+    links: Links, monkeypatch: pytest.MonkeyPatch, command: Any
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("what nobody thought of")
+
+    monkeypatch.setattr(mcp_link, "_load_package", broken)
+    server = McpServer("test", "http://127.0.0.1:9/mcp")
+    event = await links.ask(command("it", server, *(() if command is do.ListMcpTools else ("now", "{}"))))
+    assert isinstance(event, McpListingFailed | McpReturned)
 
 
 async def test_no_error_shows_a_credential(links: Links, caplog: pytest.LogCaptureFixture) -> None:
