@@ -62,6 +62,7 @@ def calls(endpoint: Endpoint, name: str, **arguments: Any) -> None:
 async def with_tools(client: Client, *tools: dict[str, Any], **session: Any) -> None:
     await client.configure(tools=list(tools), **TEXT, **session)
     await client.wait_for("mcp_list_tools.completed", len(tools), FIRST_S)
+    await client.wait_for("conversation.item.done", len(tools))
 
 
 async def write(client: Client, text: str) -> None:
