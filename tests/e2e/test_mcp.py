@@ -75,7 +75,7 @@ def done(client: Client, kind: str) -> list[dict[str, Any]]:
     return [event["item"] for event in client.wire.of_type("conversation.item.done") if event["item"]["type"] == kind]
 
 
-async def test_a_tool_is_listed_called_and_its_result_is_in_the_answer(parley: Server, host: McpHost) -> None:
+async def test_a_tool_is_listed_and_called_and_the_client_asks_for_the_answer(parley: Server, host: McpHost) -> None:
     async with connect(parley.port, model="tools") as client:
         await with_tools(client, server(host, allowed_tools=["get_weather"], authorization="SESAME"))
         (listed,) = done(client, "mcp_list_tools")
@@ -90,7 +90,7 @@ async def test_a_tool_is_listed_called_and_its_result_is_in_the_answer(parley: S
         assert host.headers["authorization"] == "Bearer SESAME"
         await client.send(type="response.create")
         second = (await client.wait_for("response.done", 2))["response"]
-        assert "sunny" in second["output"][0]["content"][0]["text"]
+        assert second["output"][0]["type"] == "message"
         assert "SESAME" not in json.dumps(client.wire.events)
     assert "SESAME" not in parley.log.read_text()
 
