@@ -189,7 +189,7 @@ class Transcriber(Engine, Protocol):
 # --- language model -------------------------------------------------------------------------------------------
 
 
-RequestSetting: TypeAlias = Literal["stop", "top_p", "seed", "presence_penalty", "frequency_penalty"]
+RequestSetting: TypeAlias = Literal["stop", "top_p", "seed", "presence_penalty", "frequency_penalty", "truncation"]
 """Fields of `GenerationRequest` that not every engine knows."""
 
 
@@ -198,9 +198,9 @@ class LanguageModelCapabilities:
     """`context` is the most tokens that prompt and reply may have together; None: whoever runs the model knows.
 
     `tools`: it can be given tools. `forced_calls`: `required` and named tool choices are certain to be met.
-    `vision`: it can be given images. `reasoning`: it can think before it replies. `heeds` are the further settings of a
-    request that have their effect. `concurrency` is how many replies are made at the same time, over all streams; None:
-    as many as it is asked for.
+    `vision`: its messages may have images. `reasoning`: it can think before it replies. `heeds` are the further
+    settings of a request that have their effect. `concurrency` is how many replies are made at the same time, over all
+    streams; None: as many as it is asked for.
     """
 
     context: int | None

@@ -7,7 +7,7 @@ one clause of sound (the language model: by its reply, which is text and bounded
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from functools import partial
 from typing import TypeAlias
 
@@ -55,12 +55,20 @@ def failure_code(error: StageError) -> str:
     return f"{error.stage}_{'timeout' if isinstance(error, StageTimeoutError) else 'failed'}"
 
 
-async def run_turn(line: Line, model: LanguageModelStream, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+Watch: TypeAlias = Callable[[str], None]
+"""Is told when a stage of a turn gives its first: `first_token`, `first_clause`, `first_audio`; perhaps repeatedly."""
+
+
+async def run_turn(
+    line: Line, model: LanguageModelStream, request: TurnRequest, watch: Watch | None = None
+) -> AsyncGenerator[TurnEvent, None]:
     """Makes the reply and yields it as it comes; the last event is `TurnFinished` or `TurnFailed`.
 
     Close the generator to cancel: every stage is told, and has let go of the turn when `aclose` returns.
     """
-    parts = _speak(line, model, request) if request.modality == "audio" else _write(line, model, request)
+    watch = watch or _nobody
+    spoken = request.modality == "audio"
+    parts = _speak(line, model, request, watch) if spoken else _write(line, model, request, watch)
     try:
         async with contextlib.aclosing(parts):
             async for event in parts:
@@ -72,6 +80,10 @@ async def run_turn(line: Line, model: LanguageModelStream, request: TurnRequest)
         yield TurnFailed(request.run, "internal_error", f"{type(error).__name__}: {error}")
 
 
+def _nobody(_: str) -> None:
+    """Watches nothing."""
+
+
 def _generate(
     line: Line, model: LanguageModelStream, request: TurnRequest, cancel: CancelToken
 ) -> AsyncGenerator[ModelOutput, None]:
@@ -81,6 +93,8 @@ def _generate(
         temperature=request.temperature,
         tool_choice=request.tool_choice,
         parallel_tool_calls=request.parallel_tool_calls,
+        effort=request.effort,
+        truncation=request.truncation,
     )
     return generate(line, model, generation, cancel)
 
@@ -106,9 +120,12 @@ async def _in_parts(outputs: AsyncGenerator[ModelOutput, None], parts: ReplyPart
                 yield part
 
 
-async def _write(line: Line, model: LanguageModelStream, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+async def _write(
+    line: Line, model: LanguageModelStream, request: TurnRequest, watch: Watch
+) -> AsyncGenerator[TurnEvent, None]:
     async with contextlib.aclosing(_generate(line, model, request, CancelToken())) as outputs:
         async for output in outputs:
+            watch("first_token")
             match output:
                 case TextDelta(text=text):
                     yield TurnText(request.run, text)
@@ -131,19 +148,23 @@ def _call(request: TurnRequest, delta: ToolCallDelta) -> TurnCall:
 _Spoken: TypeAlias = Clause | ToolCallDelta | Generated | Exception
 
 
-async def _speak(line: Line, model: LanguageModelStream, request: TurnRequest) -> AsyncGenerator[TurnEvent, None]:
+async def _speak(
+    line: Line, model: LanguageModelStream, request: TurnRequest, watch: Watch
+) -> AsyncGenerator[TurnEvent, None]:
     spoken: asyncio.Queue[_Spoken] = asyncio.Queue()
-    reading = asyncio.create_task(_read_clauses(line, model, request, spoken), name=f"reply {request.run}")
+    reading = asyncio.create_task(_read_clauses(line, model, request, spoken, watch), name=f"reply {request.run}")
     # One resampler for the whole reply: its clauses join without a seam.
     resampler = StreamResampler(line.tts.rate, WIRE_RATE)
     try:
         while True:
             match await spoken.get():
                 case Clause() as clause:
+                    watch("first_clause")
                     yield TurnClause(request.run, clause.text)
                     if clause.speech:
                         async with contextlib.aclosing(_say(line, request, clause)) as chunks:
                             async for chunk in chunks:
+                                watch("first_audio")
                                 for piece in slices(resampler.process(chunk), MAX_CHUNK):
                                     yield TurnAudio(request.run, piece)
                 case ToolCallDelta() as delta:
@@ -170,7 +191,7 @@ def _rest(resampler: StreamResampler) -> Iterator[Pcm16]:
 
 
 async def _read_clauses(
-    line: Line, model: LanguageModelStream, request: TurnRequest, spoken: asyncio.Queue[_Spoken]
+    line: Line, model: LanguageModelStream, request: TurnRequest, spoken: asyncio.Queue[_Spoken], watch: Watch
 ) -> None:
     """Cuts the reply into clauses as it is made; a call ends the clause before it. The queue ends with `Generated` or
     the error.
@@ -179,6 +200,7 @@ async def _read_clauses(
     try:
         async with contextlib.aclosing(_generate(line, model, request, CancelToken())) as outputs:
             async for output in outputs:
+                watch("first_token")
                 match output:
                     case TextDelta(text=text):
                         for clause in splitter.feed(text):

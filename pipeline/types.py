@@ -6,7 +6,7 @@ the voice activity detector; the sample rate is said wherever it is not obvious 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,10 +64,18 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogProbability:
-    """A token of a transcript as text, and the natural logarithm of its probability."""
+    """A token of a transcript as text, and the natural logarithm of its probability.
+
+    `raw` are its bytes where the text does not say them: of a part of a character.
+    """
 
     text: str
     log_probability: float
+    raw: bytes | None = None
+
+    @property
+    def utf8(self) -> bytes:
+        return self.text.encode() if self.raw is None else self.raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +112,40 @@ class ToolCall:
     arguments: str
 
 
+Detail: TypeAlias = Literal["auto", "low", "high"]
+"""How closely a model is to look at an image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in a message: the bytes of a PNG or JPEG file, and its size in pixels.
+
+    `at` is where it is shown: so many characters of the message's text come before it.
+    """
+
+    data: bytes = field(repr=False)
+    media_type: Literal["image/png", "image/jpeg"]
+    width: int
+    height: int
+    detail: Detail = "auto"
+    at: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a prompt, as text.
+    """One message of a prompt, as text; a user's message to a model that sees may have images in it.
 
     `calls` are what an assistant's message called, after its text (which may be empty). A message of role `tool`
-    is the result of one call: `text` is what came back, `call_id` says of which.
+    is the result of one call: `text` is what came back, `call_id` says of which. `heard` is the length of the sound
+    that the text was understood from, in samples at 24 kHz: it costs something, but the model is not told.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
     text: str
     calls: tuple[ToolCall, ...] = ()
     call_id: str | None = None
+    images: tuple[Image, ...] = ()
+    heard: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +169,38 @@ ToolChoice: TypeAlias = Literal["auto", "none", "required"] | NamedTool
 """Whether the model may call a tool, must not, must call one, or must call this one."""
 
 
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
+"""How much a model is to reason before it replies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """What becomes of a conversation that is longer than the model's context has room for.
+
+    `auto`: the oldest turns are left out, as the engine thinks best. `disabled`: the reply fails. `retention_ratio`:
+    when the conversation has more tokens than fit, or than `most_tokens`, its oldest turns are left out until it has no
+    more than `ratio` of that. Instructions and tools do not count as conversation and always stay; calls stay or go
+    with their results.
+    """
+
+    mode: Literal["auto", "disabled", "retention_ratio"] = "auto"
+    ratio: float = 1.0
+    most_tokens: int | None = None
+
+
+AUTO: Final = Truncation()
+
+
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
     """One reply to make.
 
-    `max_tokens` of None means as many as the engine's own limit allows; None for `temperature` and `thinking`
+    `max_tokens` of None means as many as the engine's own limit allows; None for `temperature` and `effort`
     (reasoning before the reply, by models that can) means what the engine is set to. `tool_choice` says how the
     prompt's tools are to be used; with `parallel_tool_calls` false there is one call at most.
 
     The rest is only asked of engines whose capabilities say that they heed it; None is what the engine is set to.
+    `truncation` other than `auto` says what to do with a conversation that is too long.
     `stop` are texts at which the reply ends, besides the engine's own; they are not part of it. `top_p` draws from the
     likeliest tokens that together reach this probability; `seed` makes the same draws for the same prompt; the
     penalties are taken off the logit of a token that has come (presence: once, frequency: each time).
@@ -158,12 +211,18 @@ class GenerationRequest:
     temperature: float | None = None
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
-    thinking: bool | None = None
+    effort: Effort | None = None
+    truncation: Truncation = AUTO
     stop: tuple[str, ...] = ()
     top_p: float | None = None
     seed: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+
+    @property
+    def thinking(self) -> bool | None:
+        """Whether the model is to reason, for those that only do or do not."""
+        return None if self.effort is None else self.effort not in ("none", "minimal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,13 +250,15 @@ class ToolCallDelta:
 class Generated:
     """The last value of a generation: why it ended and what it cost, in the engine's tokens.
 
-    `input_tokens` counts the whole prompt, `cached_tokens` the part of it that needed no computing.
+    `input_tokens` counts the whole prompt, `cached_tokens` the part of it that needed no computing. `left_out` are the
+    indices of the prompt's messages that the model was not told, for want of room.
     """
 
     reason: Literal["stop", "max_tokens"]
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
+    left_out: frozenset[int] = frozenset()
 
 
 ModelOutput: TypeAlias = TextDelta | ToolCallDelta | Generated
@@ -238,6 +299,8 @@ class TurnRequest:
     temperature: float | None = None
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
+    effort: Effort | None = None
+    truncation: Truncation = AUTO
 
 
 @dataclass(frozen=True, slots=True)

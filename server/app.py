@@ -16,7 +16,9 @@ from server.client_secrets import Unanswerable
 from server.profile import profile_of
 from server.realtime.refusal import Refusal
 from server.realtime.schema import Session as SessionObject
-from server.realtime.session_config import Profile, initial_session, updated_session
+from server.realtime.schema import SessionKind
+from server.realtime.session_config import Profile, initial_session, names_a_transcriber, updated_session
+from server.realtime.transcription_session import shown
 from server.replies import refusal
 from server.rest import routes as rest
 from server.session import SESSION_S, Session, new_id
@@ -25,6 +27,9 @@ from server.voice import VoiceHub
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
+
+_INTENTS: Mapping[str, SessionKind] = {"conversation": "realtime", "transcription": "transcription"}
+"""What a client may say in the URL of the kind of session that it wants."""
 
 _OPENING = web.RequestKey("opening", Opening)
 """What the client's ephemeral key stands for, where it came with one."""
@@ -52,7 +57,6 @@ class Server:
             app.router.add_get(path, self._realtime)
         for path in wire.SECRETS:
             app.router.add_post(path, self._client_secrets)
-        app.router.add_post("/v1/realtime/transcription_sessions", self._transcription_secrets)
         rest.add_routes(app.router, self._config, self._lines)
         app.on_shutdown.append(self._shutdown)
         return app
@@ -92,19 +96,18 @@ class Server:
                 "upgrade_required",
                 f"This is a WebSocket endpoint: connect with {scheme}://, not {request.scheme}://.",
             )
-        for name in ("intent", "call_id"):
-            if name in request.query:
-                problem = (
-                    f"`?{name}=` asks for what this version of Parley does not have: it serves voice sessions only."
-                )
-                return refusal(400, "unsupported_parameter", problem, name)
+        if "call_id" in request.query:
+            problem = "`?call_id=` joins a telephone call, and this version of Parley has none."
+            return refusal(400, "unsupported_parameter", problem, "call_id")
         opening = request.get(_OPENING, Opening())
         asked = request.query.get("model") or request.query.get("deployment")
         try:
-            line = self._line(asked, opening)
+            kind = _kind(request.query.get("intent"), opening)
+            line = self._line(asked, opening, kind)
             dialect = wire.choose(request.headers, subprotocols_of(request.headers), request.path)
             profile = self._profile(line)
             dialect.check(self._begun(profile, opening, asked or line.name))
+            timings = _asks_for_timings(request)
         except UnknownModelError as error:
             return refusal(404, "model_not_found", str(error), "model")
         except Refusal as error:
@@ -117,8 +120,10 @@ class Server:
             profile,
             dialect,
             asked or opening.model or line.name,
+            kind=kind,
             changes=opening.changes,
             traces=self._traces,
+            timings=timings,
         )
         await self._serve(connection, session)
         return connection
@@ -137,9 +142,9 @@ class Server:
         try:
             asked, size = await client_secrets.read_request(request, form)
             opening = client_secrets.opening_of(asked.session)
-            line = self._line(None, opening)
+            line = self._line(None, opening, opening.kind or "realtime")
             session = self._begun(self._profile(line), opening, opening.model or line.name)
-            return client_secrets.issue(self._keys, form, asked, size=size, opening=opening, session=session)
+            return client_secrets.issue(self._keys, form, asked, size=size, opening=opening, session=shown(session))
         except UnknownModelError as error:
             told, status = form.refusal(Refusal("model_not_found", str(error), "session.model")), 404
         except Refusal as error:
@@ -148,21 +153,20 @@ class Server:
             return error.answer
         return refusal(status, told.code, told.message, told.param)
 
-    async def _transcription_secrets(self, request: web.Request) -> web.StreamResponse:
-        problem = (
-            f"{request.path} makes sessions that this version of Parley does not have. "
-            "For a voice session ask for a key at /v1/realtime/client_secrets."
-        )
-        return refusal(400, "unsupported_endpoint", problem)
-
-    def _line(self, asked: str | None, opening: Opening) -> Line:
+    def _line(self, asked: str | None, opening: Opening, kind: SessionKind) -> Line:
         """Returns the pipeline that a client means.
 
         Raises:
             UnknownModelError: it is not loaded.
             Refusal: its key is for sessions with another one.
         """
-        name = self._config.resolve(asked or opening.model, self._lines)
+        try:
+            name = self._config.resolve(asked or opening.model, self._lines)
+        except UnknownModelError:
+            # Clients that have to name a model for a transcription session name the one that transcribes.
+            if kind == "realtime" or not asked or not names_a_transcriber(asked):
+                raise
+            name = self._config.resolve(None, self._lines)
         if asked and opening.model and self._config.resolve(opening.model, self._lines) != name:
             raise Refusal(
                 "model_mismatch",
@@ -181,7 +185,7 @@ class Server:
         Raises:
             Refusal: the pipeline cannot do what is asked for.
         """
-        session = initial_session(profile, new_id("sess"), int(time.time()) + SESSION_S)
+        session = initial_session(profile, new_id("sess"), int(time.time()) + SESSION_S, opening.kind or "realtime")
         if opening.changes is None:
             return session
         return updated_session(session, opening.changes, profile, False, model)
@@ -190,6 +194,38 @@ class Server:
         for task in self._sessions:
             task.cancel()
         await asyncio.gather(*self._sessions, return_exceptions=True)
+
+
+def _kind(intent: str | None, opening: Opening) -> SessionKind:
+    """Returns the kind of session that a client connects to.
+
+    Raises:
+        Refusal: there is no such kind, or its key is for sessions of another one.
+    """
+    if intent is None:
+        return opening.kind or "realtime"
+    if intent not in _INTENTS:
+        known = " or ".join(f"'{each}'" for each in _INTENTS)
+        raise Refusal("invalid_value", f"`intent` is {known}, or left out.", "intent")
+    if opening.kind not in (None, _INTENTS[intent]):
+        raise Refusal(
+            "intent_mismatch",
+            f"This ephemeral key is for {opening.kind} sessions. Leave `intent` out of the URL, or get another key.",
+            "intent",
+        )
+    return _INTENTS[intent]
+
+
+def _asks_for_timings(request: web.Request) -> bool:
+    """Whether the client wants to be told where the time of its responses goes: see timings.py.
+
+    Raises:
+        Refusal: it says neither yes nor no.
+    """
+    asked = request.query.get("timings", "false")
+    if asked not in ("true", "false"):
+        raise Refusal("invalid_value", f"`?timings={asked}`: it is true or false.", "timings")
+    return asked == "true"
 
 
 def _foreign_origin(request: web.Request) -> web.Response | None:

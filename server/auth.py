@@ -16,6 +16,8 @@ from typing import Any
 
 from multidict import CIMultiDictProxy
 
+from server.realtime.schema import SessionKind
+
 EPHEMERAL = "ek_"
 """What ephemeral keys begin with."""
 
@@ -43,11 +45,12 @@ class Opening:
     """What the sessions of an ephemeral key begin with.
 
     `model` is what the client called the pipeline, if it named one. `changes` are merged into the pipeline's defaults
-    as those of a `session.update` are; None changes nothing.
+    as those of a `session.update` are; None changes nothing. `kind` is None where it is not settled.
     """
 
     model: str | None = None
     changes: Mapping[str, Any] | None = None
+    kind: SessionKind | None = None
 
 
 @dataclass(frozen=True, slots=True)

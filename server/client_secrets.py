@@ -9,7 +9,7 @@ from aiohttp import web
 
 from server.auth import Keys, Opening, TooManyKeys
 from server.realtime.refusal import Refusal
-from server.realtime.schema import Session
+from server.realtime.schema import Session, TranscriptionSession
 from server.replies import refusal
 from server.wire.secrets import SecretForm, SecretRequest
 
@@ -43,26 +43,32 @@ async def read_request(request: web.Request, form: SecretForm) -> tuple[SecretRe
 
 
 def opening_of(session: dict[str, Any]) -> Opening:
-    """Returns what a `session` object asks for, with the model apart: it decides on the pipeline.
+    """Returns what a `session` object asks for, with the model apart: it decides on the pipeline. (A transcription
+    session has none: its client says in the URL which pipeline it means, or gets the default.)
 
     Raises:
         Refusal: it is a kind of session that there is not, or its model is no name.
     """
-    if session.get("type") == "transcription":
-        raise Refusal(
-            "invalid_value",
-            "Transcription sessions are not there yet in this version of Parley: `session.type` must be 'realtime'.",
-            "session.type",
-        )
+    kind = session.get("type")
+    if kind != "realtime" and kind != "transcription":  # noqa: PLR1714 - so that mypy sees which it is
+        raise Refusal("invalid_value", "`session.type` must be 'realtime' or 'transcription'.", "session.type")
     changes = dict(session)
+    if kind == "transcription":
+        return Opening(None, changes, kind)
     model = changes.pop("model", None)
     if not isinstance(model, str | None):
         raise Refusal("invalid_type", "`session.model` is the name of a pipeline, or null.", "session.model")
-    return Opening(model, changes)
+    return Opening(model, changes, kind)
 
 
 def issue(
-    keys: Keys, form: SecretForm, asked: SecretRequest, *, size: int, opening: Opening, session: Session
+    keys: Keys,
+    form: SecretForm,
+    asked: SecretRequest,
+    *,
+    size: int,
+    opening: Opening,
+    session: Session | TranscriptionSession,
 ) -> web.Response:
     """Gives out the key.
 

@@ -6,16 +6,19 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from pipeline.agreement import Agreement
 from pipeline.audio import StreamResampler, slices
 from pipeline.errors import StageError, StageTimeoutError
 from pipeline.stages import Transcriber, TranscriptionStream
-from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16, Transcript
+from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16, TokenLogProbability, Transcript
 from pipeline.workers import SerialWorker, as_stage_error
 
 T = TypeVar("T")
+
+ShowWords: TypeAlias = Callable[[int, str, tuple[TokenLogProbability, ...]], None]
+"""Is told a turn, all of its words that can be shown so far, and the tokens of the hypothesis that they begin."""
 
 log = logging.getLogger(__name__)
 
@@ -128,11 +131,10 @@ class Question(Generic[T]):
 class Hearing:
     """One session's hearing. An ear that failed or hung is given up; the next utterance gets a new one."""
 
-    def __init__(self, transcriber: Transcriber, timeout: float, show: Callable[[int, str], None]) -> None:
+    def __init__(self, transcriber: Transcriber, timeout: float, show: ShowWords) -> None:
         """`timeout` is the longest the transcriber may give no sign of life, in seconds.
 
-        `show` is told, on the event loop, of words that can be shown while they are spoken: the turn, and all of its
-        words so far that hypotheses agree on.
+        `show` is told, on the event loop, of words that can be shown while they are spoken, as far as hypotheses agree.
         """
         self._transcriber = transcriber
         self._timeout = timeout
@@ -142,6 +144,10 @@ class Hearing:
         self._prompt: str | None = None
         self._ear: _Ear | None = None
         """The ear of the next utterance; those under way keep theirs."""
+        self._aside: _Ear | None = None
+        """The ear of recordings, which are heard one after the other beside what is being said."""
+        self._recordings: set[_Utterance] = set()
+        """Those whose transcripts are not there yet."""
         self._ears: set[_Ear] = set()
         self._utterances: dict[int, _Utterance] = {}
         self._behind = 0
@@ -157,15 +163,22 @@ class Hearing:
     def feed(self, turn: int, samples: Pcm16) -> None:
         """Feeds int16 `[n]` at 24 kHz to the utterance of this turn."""
         utterance = self._utterance(turn)
-        for piece in slices(samples, WIRE_RATE):
-            self._behind += len(piece)
-            self._newest = self._ask(utterance, partial(utterance.feed, piece))
-            self._newest.future.add_done_callback(partial(self._fed, len(piece)))
-            utterance.unasked += len(piece)
+        self._feed(utterance, samples)
         interval = self._transcriber.capabilities.partial_s
         if self._shows and interval and not utterance.is_asked and utterance.unasked >= interval * WIRE_RATE:
             utterance.is_asked = True
             self._ask_for_words(turn, utterance, utterance.hypothesis)
+
+    def transcribe(self, samples: Pcm16) -> Question[Transcript]:
+        """Asks for the transcript of a whole recording, int16 `[n]` at 24 kHz, beside the utterances of turns."""
+        if self._aside is None:
+            self._aside = self._new_ear()
+        utterance = _Utterance(self._aside)
+        self._recordings.add(utterance)
+        self._feed(utterance, samples)
+        question = self._ask(utterance, utterance.finish)
+        question.future.add_done_callback(partial(self._recording_ended, utterance))
+        return question
 
     def hypothesis(self, turn: int) -> Question[Transcript]:
         """Asks what is understood of the utterance, in a pause."""
@@ -217,10 +230,29 @@ class Hearing:
         if (utterance := self._utterances.get(turn)) is not None:
             return utterance
         if self._ear is None:
-            self._ear = _Ear(partial(self._transcriber.open, self._language, self._prompt))
-            self._ears.add(self._ear)
+            self._ear = self._new_ear()
         utterance = self._utterances[turn] = _Utterance(self._ear)
         return utterance
+
+    def _new_ear(self) -> _Ear:
+        ear = _Ear(partial(self._transcriber.open, self._language, self._prompt))
+        self._ears.add(ear)
+        return ear
+
+    def _feed(self, utterance: _Utterance, samples: Pcm16) -> None:
+        for piece in slices(samples, WIRE_RATE):
+            self._behind += len(piece)
+            self._newest = self._ask(utterance, partial(utterance.feed, piece))
+            self._newest.future.add_done_callback(partial(self._fed, len(piece)))
+            utterance.unasked += len(piece)
+
+    def _recording_ended(self, utterance: _Utterance, _: "asyncio.Future[Transcript]") -> None:
+        """An ear that no recording waits for is let go."""
+        self._recordings.discard(utterance)
+        if all(other.ear is not utterance.ear for other in self._recordings):
+            if utterance.ear is self._aside:
+                self._aside = None
+            self._retire(utterance.ear)
 
     def _ask(self, utterance: _Utterance, call: Callable[[], T]) -> Question[T]:
         future = utterance.ear.worker.post(call)
@@ -228,7 +260,11 @@ class Hearing:
         return Question(utterance, future)
 
     def _notice(self, ear: _Ear, done: "asyncio.Future[Any]") -> None:
-        if done.exception() is not None and ear is self._ear:
+        if done.exception() is None:
+            return
+        if ear is self._aside:
+            self._aside = None
+        if ear is self._ear:
             self._renew()
 
     def _ask_for_words(self, turn: int, utterance: _Utterance, call: Callable[[], Transcript]) -> Question[Transcript]:
@@ -239,8 +275,11 @@ class Hearing:
 
     def _understood(self, turn: int, utterance: _Utterance, done: "asyncio.Future[Transcript]") -> None:
         utterance.is_asked = False
-        if done.exception() is None and self._shows and (agreed := utterance.agreement.add(done.result().text)):
-            self._show(turn, agreed)
+        if done.exception() is not None or not self._shows:
+            return
+        hypothesis = done.result()
+        if agreed := utterance.agreement.add(hypothesis.text):
+            self._show(turn, agreed, hypothesis.token_log_probabilities)
 
     def _fed(self, ticks: int, _: "asyncio.Future[None]") -> None:
         self._behind -= ticks
@@ -252,6 +291,7 @@ class Hearing:
 
     def _renew(self) -> None:
         """The next utterance gets a new ear; the old one goes with the utterance that uses it."""
+        self._aside = None
         ear, self._ear = self._ear, None
         if ear is not None and all(utterance.ear is not ear for utterance in self._utterances.values()):
             self._retire(ear)
@@ -263,5 +303,7 @@ class Hearing:
     def _give_up(self, ear: _Ear) -> None:
         if ear is self._ear:
             self._ear = None
+        if ear is self._aside:
+            self._aside = None
         self._ears.discard(ear)
         ear.give_up()

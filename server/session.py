@@ -10,8 +10,10 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from pipeline.audio import StreamResampler, pcm16_from_bytes
@@ -19,9 +21,19 @@ from pipeline.errors import StageError, StageTimeoutError
 from pipeline.line import Line
 from pipeline.stages import LanguageModelStream, Pause
 from pipeline.turn import failure_code, run_turn
-from pipeline.types import LISTENING_RATE, WIRE_RATE, RunId, TurnAudio, TurnFailed, TurnRequest
+from pipeline.types import (
+    LISTENING_RATE,
+    WIRE_RATE,
+    RunId,
+    TokenLogProbability,
+    Transcript,
+    TurnAudio,
+    TurnFailed,
+    TurnRequest,
+)
 from pipeline.workers import CancelToken, SerialWorker, wait_out
-from server.hearing import Hearing
+from server.hearing import Hearing, Question
+from server.keepsakes import Keepsakes
 from server.mcp_links import McpLinks
 from server.outbound import Outbound, SlowClient
 from server.realtime import commands as do
@@ -38,10 +50,11 @@ from server.realtime.inbox import (
     VoiceVerdict,
 )
 from server.realtime.machine import Machine
-from server.realtime.schema import ErrorBody
+from server.realtime.schema import ErrorBody, SessionKind
 from server.realtime.server_events import Error, ServerEvent
 from server.realtime.session_config import Profile
 from server.store import AudioStore
+from server.timings import Timings
 from server.traces import Traces
 from server.voice import VoiceHub
 from server.wire import Dialect
@@ -123,17 +136,24 @@ class Session:
         dialect: Dialect,
         asked_model: str,
         *,
+        kind: SessionKind = "realtime",
         changes: Mapping[str, Any] | None = None,
         traces: Traces | None = None,
+        timings: bool = False,
     ) -> None:
-        """`changes` are what the session begins with beyond the pipeline's defaults; see `Machine`."""
+        """For `kind` and `changes`, what the session begins with beyond the pipeline's defaults, see `Machine`. With
+        `timings`, the client is told where the time of each response went.
+        """
         self._line = line
         self._dialect = dialect
         self.outbound = Outbound()
         self._inbox = Inbox()
-        self._machine = Machine(profile, new_id, int(time.time()) + SESSION_S, asked_model, changes=changes)
+        expires_at = int(time.time()) + SESSION_S
+        self._machine = Machine(profile, new_id, expires_at, asked_model, kind=kind, changes=changes)
         self._trace = traces.open(self._machine.session.id) if traces is not None else None
+        self._timings = Timings() if timings else None
         self._store = AudioStore()
+        self._keepsakes = Keepsakes()
         self._voice = hub.open(self._heard)
         self._hearing = Hearing(line.transcription, line.timeouts.transcription, self._show_words)
         self._model: LanguageModelStream = line.llm.open()
@@ -150,7 +170,16 @@ class Session:
             do.Transcribe: lambda feed: self._hearing.feed(feed.turn, self._store.read(feed.start, feed.end)),
             do.Hypothesise: self._hypothesise,
             do.AssessPause: self._assess,
-            do.FinishTranscript: self._finish,
+            do.FinishTranscript: lambda ask: self._report(ask.turn, self._hearing.finish(ask.turn)),
+            do.TranscribeRecording: lambda ask: self._report(
+                ask.turn, self._hearing.transcribe(pcm16_from_bytes(ask.audio))
+            ),
+            do.KeepSpoken: lambda keep: self._keepsakes.keep(keep.item_id, 0, self._store.read(keep.start, keep.end)),
+            do.KeepRecording: lambda keep: self._keepsakes.keep(
+                keep.item_id, keep.content_index, pcm16_from_bytes(keep.audio)
+            ),
+            do.ForgetSound: lambda forget: self._keepsakes.forget(forget.item_id),
+            do.SendRetrieved: self._send_retrieved,
             do.DiscardUtterance: lambda drop: self._hearing.discard(drop.turn),
             do.SetTranscription: lambda how: self._hearing.configure(how.language, how.prompt, how.shows),
             do.StartRun: self._start_run,
@@ -174,6 +203,8 @@ class Session:
                 event = await self._inbox.get()
                 commands = self._handle(event)
                 self._note(event)
+                if self._timings is not None:
+                    self._timings.observe(event, commands, time.monotonic())
                 self._carry_out(commands)
                 # The queue hands over what it has without a pause; others want the loop as well.
                 await asyncio.sleep(0)
@@ -209,11 +240,17 @@ class Session:
                 self._send(_internal_error(None))
 
     def _send(self, event: ServerEvent) -> None:
+        if self._timings is not None:
+            event = self._timings.told(event)
         if (frame := self._dialect.encode(event)) is None:
             return
         if self._trace is not None:
             self._trace.server(event)
         self.outbound.put(frame)
+
+    def _send_retrieved(self, command: do.SendRetrieved) -> None:
+        item = self._keepsakes.with_sound(command.event.item, command.format)
+        self._send(msgspec.structs.replace(command.event, item=item))
 
     async def _end(self, reading: asyncio.Task[None]) -> None:
         if not self._ended:
@@ -258,8 +295,8 @@ class Session:
     def _heard(self, verdict: VoiceVerdict | VoiceFailed) -> None:
         self._inbox.put_now(verdict)
 
-    def _show_words(self, turn: int, text: str) -> None:
-        self._inbox.put_now(PartialTranscript(turn, text))
+    def _show_words(self, turn: int, text: str, tokens: tuple[TokenLogProbability, ...]) -> None:
+        self._inbox.put_now(PartialTranscript(turn, text, tokens))
 
     def _hypothesise(self, ask: do.Hypothesise) -> None:
         # Asked here, not in the task: its place among the feeds is now.
@@ -271,15 +308,13 @@ class Session:
 
         self._spawn(report())
 
-    def _finish(self, ask: do.FinishTranscript) -> None:
-        question = self._hearing.finish(ask.turn)
-
+    def _report(self, turn: int, question: Question[Transcript]) -> None:
         async def report() -> None:
             try:
-                self._inbox.put_now(Transcribed(ask.turn, await self._hearing.answer(question)))
+                self._inbox.put_now(Transcribed(turn, await self._hearing.answer(question)))
             except StageError as error:
                 log.error("transcription: %s", error.problem)
-                self._inbox.put_now(TranscriptionFault(ask.turn, failure_code(error), error.problem, error.kind))
+                self._inbox.put_now(TranscriptionFault(turn, failure_code(error), error.problem, error.kind))
 
         self._spawn(report())
 
@@ -326,12 +361,17 @@ class Session:
             run.release()
 
     async def _make(self, request: TurnRequest, run: Run) -> None:
-        async with contextlib.aclosing(run_turn(self._line, self._model, request)) as events:
+        watch = partial(self._mark, request.run) if self._timings is not None else None
+        async with contextlib.aclosing(run_turn(self._line, self._model, request, watch)) as events:
             async for event in events:
                 if isinstance(event, TurnFailed):
                     log.error("turn %d: %s: %s", request.run.turn, event.code, event.problem)
                 await self._inbox.put(event)
                 await run.may_go_on(len(event.samples) if isinstance(event, TurnAudio) else 0, self.outbound)
+
+    def _mark(self, run: RunId, stage: str) -> None:
+        if self._timings is not None:
+            self._timings.mark(run, stage, time.monotonic())
 
 
 def new_id(prefix: str) -> str:

@@ -8,6 +8,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, TypeVar, get_args
 
@@ -27,7 +28,7 @@ from pipeline.llm.llama_scheduler import Scheduler
 from pipeline.llm.markup import MARKERS, REASONING, WITHIN_CALLS
 from pipeline.llm.prompt import EncodedPrompt, PromptEncoder
 from pipeline.stages import EngineOptions, LanguageModelCapabilities, RequestSetting
-from pipeline.types import GenerationRequest, Message, ModelOutput, Prompt
+from pipeline.types import Generated, GenerationRequest, Message, ModelOutput, Prompt
 from pipeline.workers import CancelToken
 
 T = TypeVar("T")
@@ -302,6 +303,7 @@ class LlamaCpp:
             prompt = self._encoder.encode(
                 Prompt(request.prompt.messages, tools),
                 limit,
+                truncation=request.truncation,
                 thinking=thinking and not calls.forced,
                 opening=calls.form.opening if calls.forced else "",
             )
@@ -346,7 +348,8 @@ class LlamaCppStream:
             return
         try:
             self._engine._scheduler.submit(job)
-            yield from read_reply(job, prompt.end, calls, (*self._engine._options.stop, *request.stop))
+            for output in read_reply(job, prompt.end, calls, (*self._engine._options.stop, *request.stop)):
+                yield replace(output, left_out=prompt.left_out) if isinstance(output, Generated) else output
         finally:
             job.stop()
 

@@ -5,7 +5,8 @@ OpenAI itself, another Parley. How a reply is read: openai_reply.py.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta
@@ -15,9 +16,11 @@ from pipeline.http.engine import ServiceEngine
 from pipeline.http.failures import HttpError
 from pipeline.http.options import OPENAI_HOST, EndpointOptions, check_extra
 from pipeline.http.replies import DONE, events
+from pipeline.images import data_url
 from pipeline.llm.openai_reply import ReplyReader
+from pipeline.llm.truncation import Scale, estimate, estimate_of, left_out
 from pipeline.stages import LanguageModelCapabilities, RequestSetting
-from pipeline.types import GenerationRequest, Message, ModelOutput, NamedTool, Tool, ToolChoice
+from pipeline.types import Generated, GenerationRequest, Message, ModelOutput, NamedTool, Tool, ToolChoice
 from pipeline.workers import CancelToken
 
 log = logging.getLogger(__name__)
@@ -74,9 +77,16 @@ class OpenAIModel(ServiceEngine):
         ] = "auto"
         context: Annotated[
             Annotated[int, Meta(ge=1)] | None,
-            Meta(description="Most tokens of prompt and reply together, if it is to be known here. Default: unknown."),
+            Meta(
+                description="Most tokens of prompt and reply together. With it, conversations that are too long lose "
+                "their oldest turns here, by an estimate of a token for four bytes; without, the endpoint decides. "
+                "Default: unknown."
+            ),
         ] = None
         tools: Annotated[bool, Meta(description="Whether the model can be given tools.")] = True
+        vision: Annotated[
+            bool, Meta(description="Whether the model sees: images are then handed to it, as `image_url` parts.")
+        ] = False
         tell_thinking: Annotated[
             Literal["nothing", "reasoning_effort", "chat_template_kwargs"],
             Meta(
@@ -123,6 +133,7 @@ class OpenAIModel(ServiceEngine):
             context=options.context,
             tools=options.tools,
             forced_calls=options.tools,
+            vision=options.vision,
             reasoning=options.tell_thinking != "nothing",
             heeds=frozenset(get_args(RequestSetting)),
         )
@@ -159,7 +170,8 @@ class OpenAIModel(ServiceEngine):
                     yield output
 
     async def _try(self, request: GenerationRequest, ask_usage: bool) -> AsyncGenerator[ModelOutput, None]:
-        body = self._body(request)
+        gone = self._left_out(request)
+        body = self._body(request, [each for at, each in enumerate(request.prompt.messages) if at not in gone])
         if ask_usage:
             body["stream_options"] = {"include_usage": True}
         client = self.client
@@ -179,11 +191,21 @@ class OpenAIModel(ServiceEngine):
                     for output in reader.feed(event):
                         yield output
             for output in reader.finish():
-                yield output
+                yield replace(output, left_out=gone) if isinstance(output, Generated) else output
 
-    def _body(self, request: GenerationRequest) -> dict[str, Any]:
+    def _left_out(self, request: GenerationRequest) -> frozenset[int]:
+        """Returns the indices of the messages for which there is no room, as far as that is known here."""
+        messages, tools = request.prompt.messages, request.prompt.tools
+
+        def tokens(gone: frozenset[int]) -> int:
+            return estimate([message for index, message in enumerate(messages) if index not in gone], tools)
+
+        reply = request.max_tokens or self._options.max_tokens
+        return left_out(messages, request.truncation, Scale(tokens, estimate_of), self._options.context, reply)
+
+    def _body(self, request: GenerationRequest, messages: Sequence[Message]) -> dict[str, Any]:
         options = self._options
-        body: dict[str, Any] = {"model": options.model, "messages": list(map(_message, request.prompt.messages))}
+        body: dict[str, Any] = {"model": options.model, "messages": list(map(_message, messages))}
         body["stream"] = True
         temperature = options.temperature if request.temperature is None else request.temperature
         settings: dict[str, Any] = {"temperature": temperature, "top_p": options.top_p, "seed": options.seed}
@@ -197,15 +219,17 @@ class OpenAIModel(ServiceEngine):
             if not request.parallel_tool_calls:
                 body["parallel_tool_calls"] = False
         asked = {name: value for name in _ASKED if (value := getattr(request, name)) is not None}
-        return {**body, **options.extra, **asked, **self._thinking(request.thinking)}
+        return {**body, **options.extra, **asked, **self._thinking(request)}
 
-    def _thinking(self, asked: bool | None) -> Mapping[str, Any]:
-        thinking = self._options.thinking if asked is None else asked
-        match self._options.tell_thinking:
+    def _thinking(self, request: GenerationRequest) -> Mapping[str, Any]:
+        options = self._options
+        effort: str = request.effort or (options.effort if options.thinking else "none")
+        match options.tell_thinking:
             case "reasoning_effort":
-                return {"reasoning_effort": self._options.effort if thinking else self._options.least_effort}
+                return {"reasoning_effort": options.least_effort if effort == "none" else effort}
             case "chat_template_kwargs":
-                others = self._options.extra.get("chat_template_kwargs", {})
+                thinking = options.thinking if request.thinking is None else request.thinking
+                others = options.extra.get("chat_template_kwargs", {})
                 return {"chat_template_kwargs": {"enable_thinking": thinking, **others}}
             case _:
                 return {}
@@ -226,7 +250,7 @@ def _names_usage(said: str) -> bool:
 
 
 def _message(message: Message) -> dict[str, Any]:
-    value: dict[str, Any] = {"role": message.role, "content": message.text}
+    value: dict[str, Any] = {"role": message.role, "content": _content(message) if message.images else message.text}
     if message.calls:
         value["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -235,6 +259,20 @@ def _message(message: Message) -> dict[str, Any]:
     if message.role == "tool":
         value["tool_call_id"] = message.call_id
     return value
+
+
+def _content(message: Message) -> list[dict[str, Any]]:
+    """The text in parts, with the images between them."""
+    parts: list[dict[str, Any]] = []
+    begin = 0
+    for image in message.images:
+        if text := message.text[begin : image.at].strip():
+            parts.append({"type": "text", "text": text})
+        parts.append({"type": "image_url", "image_url": {"url": data_url(image), "detail": image.detail}})
+        begin = image.at
+    if text := message.text[begin:].strip():
+        parts.append({"type": "text", "text": text})
+    return parts
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

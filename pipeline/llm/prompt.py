@@ -2,25 +2,27 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from pipeline.errors import PromptTooLongError, StageError
+from pipeline.errors import StageError
 from pipeline.llm.chat_template import ChatTemplate, Part, TemplateError
 from pipeline.llm.llama_native import Vocabulary
 from pipeline.llm.markup import unclosed_reasoning
-from pipeline.types import Message, Prompt
-
-LEAST_REPLY = 32
-"""Tokens that must be left for a reply; a prompt that leaves fewer is refused."""
+from pipeline.llm.truncation import Scale, left_out
+from pipeline.types import AUTO, Message, Prompt, Truncation
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """`tokens` of the whole prompt, and `end`, the text behind the last message that the reply continues."""
+    """`tokens` of the whole prompt, and `end`, the text behind the last message that the reply continues.
+
+    `left_out` are the indices of the messages for which there was no room.
+    """
 
     tokens: list[int]
     end: str
+    left_out: frozenset[int] = frozenset()
 
 
 class PromptEncoder:
@@ -34,17 +36,21 @@ class PromptEncoder:
         # A turn repeats all but the newest messages of the one before.
         self._tokenize = lru_cache(1024)(self._tokenize_afresh)
 
-    def encode(self, prompt: Prompt, reply: int, *, thinking: bool = False, opening: str = "") -> EncodedPrompt:
+    def encode(
+        self,
+        prompt: Prompt,
+        reply: int,
+        *,
+        truncation: Truncation = AUTO,
+        thinking: bool = False,
+        opening: str = "",
+    ) -> EncodedPrompt:
         """Encodes a conversation so that up to `reply` tokens (but no more than a quarter of the context) fit behind.
-
-        If it is too long, the oldest turns are left out: a user's message with all that follows it up to the next,
-        calls and their results among it. System messages, tools and the newest turn always stay. About a quarter of
-        the context is cleared at a time, not just enough: the prompts of the next turns then begin alike, and what is
-        computed of them can be kept.
 
         Args:
             prompt: the conversation, and the tools to be shown.
             reply: tokens that the reply may have.
+            truncation: what becomes of a conversation that is too long; see truncation.py.
             thinking: whether the model is to think first. If not, and its template opens a block for it all the same,
                 or cannot be told, an empty one is put in front of the reply.
             opening: text of the reply's beginning that the model need not write itself.
@@ -52,57 +58,16 @@ class PromptEncoder:
         Raises:
             PromptTooLongError: what has to stay is too long.
         """
-
-        def encode(messages: Sequence[Message]) -> EncodedPrompt:
-            return self._encode(Prompt(tuple(messages), prompt.tools), thinking, opening)
-
         messages = prompt.messages
-        whole = encode(messages)
-        room = self._context - min(reply, self._context // 4)
-        if len(whole.tokens) <= room:
-            return whole
-        turns = _turns(messages)
-        newest = set(turns[-1]) if turns else set()
-        least = encode([message for at, message in enumerate(messages) if message.role == "system" or at in newest])
-        most = self._context - min(LEAST_REPLY, self._context // 4)
-        if len(least.tokens) > most:
-            raise PromptTooLongError(
-                "llm",
-                f"The instructions, the tools and the newest message together have {len(least.tokens)} tokens, "
-                f"but no more than {most} fit into the model's context (`context` of the llm in models.yaml).",
-            )
-        for kept in self._shortened(
-            messages, turns[:-1], len(whole.tokens) - room, len(whole.tokens) - len(least.tokens)
-        ):
-            shorter = encode(kept)
-            if len(shorter.tokens) <= room:
-                return shorter
-        return least
 
-    def _shortened(
-        self, messages: Sequence[Message], older: list[list[int]], excess: int, droppable: int
-    ) -> list[list[Message]]:
-        """Returns what remains with more and more of the older turns left out, beginning where it is expected to fit.
+        @lru_cache(None)
+        def encode(left_out: frozenset[int]) -> EncodedPrompt:
+            kept = tuple(message for index, message in enumerate(messages) if index not in left_out)
+            return self._encode(Prompt(kept, prompt.tools), thinking, opening)
 
-        Args:
-            messages: the conversation.
-            older: its turns but for the newest.
-            excess: how many tokens have to go at least.
-            droppable: how many the older turns have together.
-        """
-        sizes = [sum(self._size(messages[at]) for at in turn) for turn in older]
-        spoken = max(1, sum(sizes))
-        step = self._context // 4
-        excess = -(-excess // step) * step
-        candidates = []
-        dropped: set[int] = set()
-        saved = 0.0
-        for turn, size in zip(older, sizes, strict=True):
-            dropped |= set(turn)
-            saved += size * droppable / spoken  # the template's own tokens are shared out
-            if saved >= excess:
-                candidates.append([message for at, message in enumerate(messages) if at not in dropped])
-        return candidates
+        scale = Scale(lambda left_out: len(encode(left_out).tokens), self._size)
+        gone = left_out(messages, truncation, scale, self._context, reply)
+        return replace(encode(gone), left_out=gone)
 
     def _size(self, message: Message) -> int:
         texts = (message.text.strip(), *(call.name + call.arguments for call in message.calls))
@@ -182,16 +147,3 @@ class PromptEncoder:
             if tokens[: len(start)] == start:
                 return tuple(tokens[len(start) :])
         return tuple(tokenize(text, special=special))
-
-
-def _turns(messages: Sequence[Message]) -> list[list[int]]:
-    """The indices of the messages of each turn, oldest first, system messages apart."""
-    turns: list[list[int]] = []
-    for index, message in enumerate(messages):
-        if message.role == "system":
-            continue
-        follows = bool(turns) and messages[turns[-1][-1]].role == "user" and message.role == "user"
-        if not turns or (message.role == "user" and not follows):
-            turns.append([])
-        turns[-1].append(index)
-    return turns

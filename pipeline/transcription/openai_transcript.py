@@ -85,7 +85,7 @@ def _transcript(value: dict[str, Any], language: str | None) -> Transcript:
         language,
         _segments(text, segments, words),
         tuple(
-            TokenLogProbability(str(entry.get("token", "")), float(entry["logprob"]))
+            _token(str(entry.get("token", "")), float(entry["logprob"]), entry.get("bytes"))
             for entry in _objects(value.get("logprobs"))
             if _is_number(entry.get("logprob"))
         ),
@@ -127,6 +127,14 @@ def _times(entry: dict[str, Any]) -> tuple[float, float] | None:
 
 def _objects(value: object) -> list[dict[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _token(text: str, log_probability: float, raw: Any) -> TokenLogProbability:
+    """`raw` are the token's bytes, if the endpoint says them in a list."""
+    with contextlib.suppress(TypeError, ValueError):  # no list of bytes
+        if isinstance(raw, list) and bytes(raw) != text.encode():
+            return TokenLogProbability(text, log_probability, bytes(raw))
+    return TokenLogProbability(text, log_probability)
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

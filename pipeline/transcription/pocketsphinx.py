@@ -6,12 +6,13 @@ utterance at a time. How the processes come and go: pocketsphinx_host.py.
 
 import contextlib
 import itertools
+import math
 import re
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated
 
 import msgspec
@@ -21,7 +22,7 @@ from pipeline.errors import EngineError, StageError
 from pipeline.stages import EngineOptions, TranscriberCapabilities
 from pipeline.transcription import pocketsphinx_host as host
 from pipeline.transcription.pocketsphinx_model import find_model
-from pipeline.types import LISTENING_RATE, Pcm16, Transcript
+from pipeline.types import LISTENING_RATE, Pcm16, TokenLogProbability, Transcript
 
 _LOAD_S = 60.0
 """How long the model may take to load. On 2 cores it takes 0.4 s."""
@@ -36,6 +37,9 @@ _CLOSED = "The stream has been closed."
 _PIPE_BYTES = 512 * 1024
 """What the socket to a decoder process holds before `feed` waits (the system may grant less): seconds of sound."""
 
+_LEAST = 1e-10
+"""A probability that is told as none would have no logarithm."""
+
 _MARKER = re.compile(r"^(<.*>|\[.*\]|\+\+.*\+\+)$")
 _PRONUNCIATION = re.compile(r"\(\d+\)$")
 
@@ -44,6 +48,15 @@ def clean(text: str) -> str:
     """Returns PocketSphinx's words without its marks: `<sil> [NOISE] was(2) not` → `was not`."""
     words = (_PRONUNCIATION.sub("", word) for word in text.split() if not _MARKER.match(word))
     return " ".join(words)
+
+
+def _tokens(words: Iterable[tuple[str, float]]) -> Iterator[TokenLogProbability]:
+    """Yields words with their probabilities as the tokens that spell the transcript."""
+    space = ""
+    for marked, probability in words:
+        if word := clean(marked):
+            yield TokenLogProbability(space + word, min(0.0, math.log(max(probability, _LEAST))))
+            space = " "
 
 
 class _Places:
@@ -314,7 +327,12 @@ class PocketSphinxStream:
 
     def _transcript(self, reply: host.Reply) -> Transcript:
         text = clean(reply.text)
-        return Transcript(text, tokens=len(text.split()), language=self._language)
+        return Transcript(
+            text,
+            tokens=len(text.split()),
+            language=self._language,
+            token_log_probabilities=tuple(_tokens(reply.words)),
+        )
 
 
 class PocketSphinx:
@@ -331,7 +349,11 @@ class PocketSphinx:
             bool, msgspec.Meta(description="A second pass when an utterance ends: +70 ms, hardly more accurate.")
         ] = False
         bestpath: Annotated[
-            bool, msgspec.Meta(description="A search of the word lattice when an utterance ends: likewise.")
+            bool,
+            msgspec.Meta(
+                description="A search of the word lattice when an utterance ends: likewise. It tells the probability "
+                "of each word."
+            ),
         ] = False
         maxhmmpf: Annotated[
             int,
@@ -353,7 +375,11 @@ class PocketSphinx:
             EngineError: a file is missing or the model cannot be loaded.
         """
         self.capabilities = TranscriberCapabilities(
-            languages=frozenset({options.language}), streaming=True, partial_s=0.3, concurrency=options.decoders
+            languages=frozenset({options.language}),
+            streaming=True,
+            partial_s=0.3,
+            log_probabilities=options.bestpath,
+            concurrency=options.decoders,
         )
         config: dict[str, object] = {
             "samprate": LISTENING_RATE,

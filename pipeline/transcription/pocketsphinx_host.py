@@ -68,10 +68,14 @@ espeak-ng."""
 
 
 class Reply(msgspec.Struct, array_like=True):
-    """What has been understood, and at the end of an utterance the session's new cepstral mean."""
+    """What has been understood, and at the end of an utterance the session's new cepstral mean.
+
+    `words` are the words in order, marks included, with the probability of each; empty where none is known.
+    """
 
     text: str
     mean: str
+    words: list[tuple[str, float]] = []
 
 
 def send_frame(sock: socket.socket, kind: bytes, payload: bytes = b"") -> None:
@@ -144,6 +148,7 @@ class _Utterance:
         self._meter = meter
         self._sound = bytearray()
         self._decoded = 0
+        self._ended = False
         self._measurements = iter(MEASURED_BYTES)
         self._next_measurement = next(self._measurements, None)
         self._start(mean)
@@ -161,12 +166,20 @@ class _Utterance:
         """Decodes the rest."""
         self._decode(STEP_BYTES)
         self._decoder.end_utt()
+        self._ended = True
 
     def reply(self) -> Reply:
         """Returns what is understood so far."""
         hypothesis = self._decoder.hyp()
         text = hypothesis.hypstr if hypothesis is not None else None
-        return Reply(text or "", self._decoder.get_cmn())
+        return Reply(text or "", self._decoder.get_cmn(), self._words())
+
+    def _words(self) -> list[tuple[str, float]]:
+        """Returns the words with their posteriors in the word lattice. Without one PocketSphinx calls all certain."""
+        if not self._ended or not self._decoder.config["bestpath"]:
+            return []
+        words = [(segment.word, float(segment.prob)) for segment in self._decoder.seg() or ()]
+        return words if any(probability < 1.0 for _, probability in words) else []
 
     def _start(self, mean: str) -> None:
         if mean:

@@ -28,6 +28,7 @@ VERBS: Final[Mapping[str, str]] = {
     "talk": "talk to a running server, by microphone or by WAV file",
     "say": "try speech synthesis alone, without a server",
     "listen": "try transcription alone, without a server",
+    "bench": "measure where the time of a turn goes, on any server",
 }
 """The verbs, and what each does in one line."""
 
@@ -43,6 +44,7 @@ first steps:
   parley talk --in question.wav --out answer.wav      the same with files, and with timings
   parley say "Good morning." --out hello.wav          try the voice alone
   parley listen question.wav                          try the transcription alone
+  parley bench                                        where the milliseconds of a turn go
 
 `parley VERB --help` tells more about each. models.yaml says which models are used.
 """

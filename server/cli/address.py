@@ -26,8 +26,18 @@ class Address:
         return str(self.url)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", default=DEFAULT_URL, help="where the server is (default: %(default)s)")
+def add_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Adds what `address` reads; with `several`, `--url` may be given more than once, and what it names is `urls`."""
+    if several:
+        parser.add_argument(
+            "--url",
+            dest="urls",
+            action="append",
+            metavar="[NAME=]URL",
+            help=f"a server, and what to call it; may be given several times (default: {DEFAULT_URL})",
+        )
+    else:
+        parser.add_argument("--url", default=DEFAULT_URL, help="where the server is (default: %(default)s)")
     parser.add_argument("--model", metavar="NAME", help="the pipeline to talk to (default: the server's own)")
     parser.add_argument(
         "--api-key",
@@ -39,20 +49,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     trust.add_argument("--insecure", action="store_true", help="trust any certificate: somebody between could listen")
 
 
-def address(args: argparse.Namespace) -> Address:
-    """Returns the server that the arguments name.
+def address(args: argparse.Namespace, url: str | None = None) -> Address:
+    """Returns the server that the arguments name; with `url`, the one that it names.
 
     Raises:
         ParleyError: an argument is not what it should be, or means nothing here.
     """
-    url = realtime_url(args.url, args.model)
-    if url.scheme != "wss":
+    where = realtime_url(args.url if url is None else url, args.model)
+    if where.scheme != "wss":
         for given, option in ((args.insecure, "--insecure"), (args.fingerprint, "--fingerprint")):
             if given:
                 raise ParleyError(f"{option} is about certificates: it goes with a URL that begins with wss://")
     key = environment_key() if args.api_key is None else checked_key(args.api_key, "--api-key")
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    return Address(url, headers, _trusted(args) if url.scheme == "wss" else True)
+    return Address(where, headers, _trusted(args) if where.scheme == "wss" else True)
 
 
 def realtime_url(text: str, model: str | None) -> URL:

@@ -1,4 +1,4 @@
-"""What `talk` asks of a session, whatever the server's defaults are."""
+"""What `talk` and `bench` ask of a session, whatever the server's defaults are."""
 
 from collections.abc import Mapping
 
@@ -14,8 +14,11 @@ async def prepare(
     *,
     interrupt_response: bool = True,
     turn_detection: bool = True,
+    silence_ms: int | None = None,
 ) -> None:
     """Asks for the user's changes, the transcript of what is said, and turns that end by silence (or by hand).
+
+    With `silence_ms`, so much silence ends a turn, and nothing else.
 
     Raises:
         RunFailedError: the server refuses.
@@ -24,6 +27,8 @@ async def prepare(
     listening: dict[str, object] = {"turn_detection": None}
     if turn_detection:
         detection = now.get("turn_detection") or {"type": "server_vad"}
+        if silence_ms is not None:
+            detection = {"type": "server_vad", "silence_duration_ms": silence_ms}
         listening["turn_detection"] = {
             **detection,
             "create_response": True,

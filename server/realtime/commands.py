@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from pipeline.types import RunId, TurnRequest
 from server.realtime.mcp_schema import McpServer
-from server.realtime.server_events import ServerEvent
+from server.realtime.schema import AudioFormat
+from server.realtime.server_events import ItemRetrieved, ServerEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,47 @@ class DiscardUtterance:
 
 
 @dataclass(frozen=True, slots=True)
+class TranscribeRecording:
+    """Asks for the transcript of a recording, PCM16 at 24 kHz, as that of this turn, beside what is being said."""
+
+    turn: int
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepSpoken:
+    """Keeps `[start, end)` of the sound as that of an item, for whoever retrieves it, as long as there is room."""
+
+    item_id: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRecording:
+    """Keeps a recording, PCM16 at 24 kHz, as the sound of a part of an item, likewise."""
+
+    item_id: str
+    content_index: int
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetSound:
+    """The item is gone, and its sound with it."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendRetrieved:
+    """Sends an item to the client, with its sound in this format where that is kept and an event has room for it."""
+
+    event: ItemRetrieved
+    format: AudioFormat
+
+
+@dataclass(frozen=True, slots=True)
 class SetTranscription:
     """From the next utterance on, transcribe with this language (BCP 47) and prompt.
 
@@ -162,6 +204,11 @@ Command: TypeAlias = (
     | AssessPause
     | FinishTranscript
     | DiscardUtterance
+    | TranscribeRecording
+    | KeepSpoken
+    | KeepRecording
+    | ForgetSound
+    | SendRetrieved
     | SetTranscription
     | StartRun
     | ReleaseRun

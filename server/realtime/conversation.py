@@ -1,17 +1,18 @@
 """The items of the default conversation: their chain, what they say, and what was heard of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from pipeline.reply_parts import is_json_object
 from pipeline.types import Message, Prompt, Tool, ToolCall
+from server.realtime.given import GivenMessage, Status
 from server.realtime.mcp_items import McpApprovalRequestItem, McpApprovalResponseItem, McpCallItem, McpItem, McpListItem
 from server.realtime.refusal import Refusal
 from server.realtime.schema import ContentPart, Item
 from server.realtime.usage import ms_to_ticks, ticks_to_ms
 
-PartKind = Literal["input_text", "input_audio", "output_text", "output_audio"]
+PartKind = Literal["input_audio", "output_text", "output_audio"]
 
 
 @dataclass(slots=True)
@@ -111,15 +112,12 @@ class SpokenReply:
             self.truncate(self.cut_ms, in_progress=False)
 
 
-Status = Literal["completed", "incomplete", "in_progress"]
-
-
 @dataclass(slots=True, kw_only=True)
 class MessageItem:
-    """One message. `text` is what it says in words; for the user's speech, None until it is transcribed."""
+    """What was said in the session. `text` is that in words; for the user's speech, None until it is transcribed."""
 
     id: str
-    role: Literal["system", "user", "assistant"]
+    role: Literal["user", "assistant"]
     part: PartKind
     text: str | None = ""
     status: Status = "completed"
@@ -137,7 +135,7 @@ class MessageItem:
     def message(self) -> Message | None:
         """Returns the item as the model sees it; None when there is nothing in it."""
         text = self.spoken.heard_text() if self.spoken else (self.text or "")
-        return Message(self.role, text.strip()) if text.strip() else None
+        return Message(self.role, text.strip(), heard=self.heard_ticks) if text.strip() else None
 
     def wire(self) -> Item:
         return Item(
@@ -205,14 +203,14 @@ class CallOutputItem:
         )
 
 
-ConversationItem: TypeAlias = MessageItem | CallItem | CallOutputItem | McpItem
+ConversationItem: TypeAlias = MessageItem | GivenMessage | CallItem | CallOutputItem | McpItem
 
 
 class Conversation:
     """The chain of items, in order."""
 
-    def __init__(self) -> None:
-        self._items: list[ConversationItem] = []
+    def __init__(self, items: Iterable[ConversationItem] = ()) -> None:
+        self._items: list[ConversationItem] = list(items)
 
     def __iter__(self) -> Iterator[ConversationItem]:
         return iter(self._items)
@@ -295,7 +293,7 @@ class Conversation:
             call = _call_of(item)
             if call is not None and call.id in outputs:
                 calls.append(call)
-            message = item.message() if isinstance(item, MessageItem) else None
+            message = item.message() if isinstance(item, MessageItem | GivenMessage) else None
             if message is None:
                 continue
             yield from _spoken_and_called(text, calls, outputs)
@@ -311,25 +309,28 @@ class Conversation:
 
     def was_understood(self) -> bool:
         """Whether there is something to answer: the user's speech since anything else was said has words, or there is
-        no such speech, or the output of a call is before it.
+        no such speech, or the output of a call is before it. Silence that the client put there is answered, too.
         """
-        said = [item for item in self._items if not isinstance(item, McpListItem)]
-        for item in reversed(said):
+        nothing_heard = False
+        for item in reversed(self._items):
             if _output_of(item) is not None:
                 return True
+            if isinstance(item, McpListItem):
+                continue
+            if isinstance(item, GivenMessage) and any(item.sounds):
+                if item.message() is not None:
+                    return True
+                continue
             if not isinstance(item, MessageItem) or item.part != "input_audio":
-                return item is said[-1]
+                return not nothing_heard
             if item.message() is not None:
                 return True
-        return not said
+            nothing_heard = True
+        return not nothing_heard
 
     def pending(self) -> set[str]:
         """Returns the ids of the items whose words are still being found out."""
-        return {item.id for item in self._items if isinstance(item, MessageItem) and item.is_pending}
-
-    def heard_ticks(self) -> int:
-        """Returns the length of all the user's sound in the conversation, samples at 24 kHz."""
-        return sum(item.heard_ticks for item in self._items if isinstance(item, MessageItem))
+        return {item.id for item in self._items if isinstance(item, MessageItem | GivenMessage) and item.is_pending}
 
     def interrupt(self, now: int) -> None:
         """Notes on the replies that the user began to speak at `now` (ms): they are played one after the other."""

@@ -7,7 +7,7 @@ counted from the first sample of the session, whatever format the client sends.
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pipeline.types import RunId, Transcript, TurnEvent
+from pipeline.types import RunId, TokenLogProbability, Transcript, TurnEvent
 from server.realtime.client_events import ClientEvent
 from server.realtime.mcp_schema import McpError, McpListedTool
 from server.realtime.schema import ErrorBody
@@ -59,10 +59,14 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class PartialTranscript:
-    """Words of an utterance that several hypotheses agree on, while it is being spoken: all of them so far."""
+    """Words of an utterance that several hypotheses agree on, while it is being spoken: all of them so far.
+
+    `tokens` are those of the newest hypothesis, which begins with these words; empty where there are none.
+    """
 
     turn: int
     text: str
+    tokens: tuple[TokenLogProbability, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from server.realtime.commands import (
     DiscardUtterance,
     FinishTranscript,
     ForgetAudio,
+    KeepSpoken,
     ResetVoice,
     StoreAudio,
     Transcribe,
@@ -276,6 +277,7 @@ class Listening:
 
     def _commit(self, utterance: Utterance, end: int, by_voice: bool) -> None:
         self.tally.committed += end - self._floor
+        self._outbox.put(KeepSpoken(utterance.item_id, utterance.start, end))
         self._set_floor(end)
         self.utterance, self.phase = None, Phase.IDLE
         self._outbox.put(FinishTranscript(utterance.turn))

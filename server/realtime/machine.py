@@ -7,18 +7,20 @@ log of events gives the same commands, byte for byte. The rooms behind it:
     responding.py    the response region: responses, the held reply
     reply.py         one response on the wire
     conversation.py  the items, and what was heard of them
+    transcripts.py   what was said, on its way into words
     session_config.py  the configuration and its updates
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import UNSET
 
 from pipeline.types import Tool
 from server.realtime import client_events as client
-from server.realtime.commands import AssessPause, Command, Hypothesise, SetTranscription
+from server.realtime.commands import AssessPause, Command, ForgetSound, Hypothesise, SetTranscription
 from server.realtime.conversation import Conversation, MessageItem
+from server.realtime.given import fitting
 from server.realtime.inbox import (
     Disconnected,
     Event,
@@ -31,17 +33,19 @@ from server.realtime.inbox import (
     VoiceFailed,
     VoiceVerdict,
 )
-from server.realtime.items import item_from_client
+from server.realtime.items import ItemReader
 from server.realtime.listening import Listening, Phase, Utterance
 from server.realtime.mcp import Mcp
 from server.realtime.mcp_items import McpApprovalResponseItem
 from server.realtime.mcp_schema import McpChoice
 from server.realtime.mcp_tools import servers_in, with_definitions
+from server.realtime.model_settings import check_reasoning, effort_of, truncation_of
 from server.realtime.outbox import IdSource, Outbox
-from server.realtime.refusal import Refusal, check_size
+from server.realtime.own_input import check_images, own_input
+from server.realtime.refusal import Refusal
 from server.realtime.reply import ReplyConfig
 from server.realtime.responding import Responding
-from server.realtime.schema import ErrorBody, FunctionTool, ResponseParams, SemanticVad, Session, StatusError
+from server.realtime.schema import ErrorBody, FunctionTool, ResponseParams, SemanticVad, Session, SessionKind
 from server.realtime.server_events import (
     Committed,
     ConversationCreated,
@@ -54,21 +58,22 @@ from server.realtime.server_events import (
     ItemTruncated,
     SessionCreated,
     SessionUpdated,
-    TranscriptionCompleted,
-    TranscriptionDelta,
-    TranscriptionError,
-    TranscriptionFailed,
 )
 from server.realtime.session_config import (
     Profile,
     check_tools,
     check_voice,
     initial_session,
+    language_of,
+    prompt_of,
     tool_choice_of,
     updated_session,
 )
 from server.realtime.sound_formats import decoder_of
-from server.realtime.usage import transcription_usage
+from server.realtime.transcription_session import check_event, shown
+from server.realtime.transcripts import Transcripts
+
+T = TypeVar("T")
 
 
 class Machine:
@@ -81,6 +86,7 @@ class Machine:
         expires_at: int,
         asked_model: str,
         *,
+        kind: SessionKind = "realtime",
         changes: Mapping[str, Any] | None = None,
     ) -> None:
         """Raises Refusal when the session cannot begin with `changes`.
@@ -90,21 +96,21 @@ class Machine:
             ids: makes ids, given their prefix.
             expires_at: in seconds since 1970.
             asked_model: what the client called the pipeline.
+            kind: whether it answers, or only hears.
             changes: what the session begins with beyond the pipeline's defaults, as the `session` of an update.
         """
         self._profile = profile
         self._asked_model = asked_model
         self._outbox = Outbox(ids)
-        self._session = initial_session(profile, ids("sess"), expires_at)
+        self._session = initial_session(profile, ids("sess"), expires_at, kind)
         if changes is not None:
             self._session = updated_session(self._session, changes, profile, False, asked_model)
         self._conversation = Conversation()
         self._mcp = Mcp.of(self._outbox, self._conversation)
         self._responding = Responding(self._outbox, self._conversation, self._mcp)
+        self._transcripts = Transcripts(self._outbox, self._conversation, self._responding, lambda: self._session)
         self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
         self._decoder = decoder_of(self._session.audio.input.format)
-        self._spoken: dict[int, tuple[Utterance, MessageItem]] = {}
-        """What was said and is still being put into words, by turn."""
         self._answer_next = False
         """Whether something was said, while a response was active, that is to be answered after it."""
         self._closed = False
@@ -125,9 +131,9 @@ class Machine:
             VoiceFailed: self._voice_failed,
             PauseAssessed: lambda assessed: self.listening.assess(assessed.run, assessed.silence_ms),
             Hypothesis: self._hypothesis,
-            PartialTranscript: self._partial_transcript,
-            Transcribed: self._transcribed,
-            TranscriptionFault: self._transcription_fault,
+            PartialTranscript: lambda partial: self._transcripts.show_partial(partial, self.listening.utterance),
+            Transcribed: self._transcripts.finish,
+            TranscriptionFault: self._transcripts.fail,
             **self._responding.handlers,
         }
 
@@ -138,8 +144,9 @@ class Machine:
 
     def start(self) -> list[Command]:
         """Greets the client."""
-        self._outbox.send(SessionCreated(session=self._session))
-        self._outbox.send(ConversationCreated(conversation=ConversationInfo(id=self._responding.conversation_id)))
+        self._outbox.send(SessionCreated(session=shown(self._session)))
+        if self._session.type == "realtime":
+            self._outbox.send(ConversationCreated(conversation=ConversationInfo(id=self._responding.conversation_id)))
         self._mcp.configure(self._session.tools)
         self._set_transcription()
         return self._outbox.drain()
@@ -161,6 +168,8 @@ class Machine:
             self._close()
             return self._outbox.drain()
         try:
+            if self._session.type == "transcription":
+                check_event(event)
             self._handlers[type(event)](event)
             self._answer_what_waits()
         except Refusal as refusal:
@@ -206,7 +215,7 @@ class Machine:
             id=utterance.item_id, role="user", part="input_audio", text=None, heard_ticks=end - utterance.start
         )
         previous = self._conversation.append(item)
-        self._spoken[utterance.turn] = (utterance, item)
+        self._transcripts.expect(utterance, item)
         self._outbox.send(Committed(previous_item_id=previous, item_id=item.id))
         self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
         self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))
@@ -245,50 +254,6 @@ class Machine:
         if worth_it and self._responding.active is None and not self._conversation.pending():
             self._responding.hold(utterance.run, self._reply_config(), words)
 
-    def _partial_transcript(self, partial: PartialTranscript) -> None:
-        """Shows the words that were agreed on since the last time; the final transcript may correct them."""
-        utterance = self.listening.utterance
-        if partial.turn in self._spoken:
-            utterance, item = self._spoken[partial.turn]
-            if self._conversation.find(item.id) is None:
-                return
-        if utterance is not None and utterance.turn == partial.turn and self._is_transcribing:
-            self._show(utterance, partial.text)
-
-    def _show(self, utterance: Utterance, text: str) -> None:
-        """Sends what `text` goes on with behind what was shown; nothing where it is another text."""
-        if text.startswith(utterance.shown) and (delta := text[len(utterance.shown) :]):
-            utterance.shown = text
-            self._outbox.send(TranscriptionDelta(item_id=utterance.item_id, content_index=0, delta=delta))
-
-    def _transcribed(self, result: Transcribed) -> None:
-        if result.turn not in self._spoken:
-            return
-        utterance, item = self._spoken.pop(result.turn)
-        item.text = result.transcript.text
-        if self._is_transcribing and self._conversation.find(item.id) is not None:
-            self._show(utterance, item.text)
-            usage = transcription_usage(result.transcript, item.heard_ticks)
-            self._outbox.send(
-                TranscriptionCompleted(item_id=item.id, content_index=0, transcript=item.text, usage=usage)
-            )
-        self._responding.words_are_known(item.id)
-
-    def _transcription_fault(self, fault: TranscriptionFault) -> None:
-        if fault.turn not in self._spoken:
-            return
-        _, item = self._spoken.pop(fault.turn)
-        item.text = ""
-        if self._is_transcribing and self._conversation.find(item.id) is not None:
-            error = TranscriptionError(type=fault.kind, code=fault.code, message=fault.problem)
-            self._outbox.send(TranscriptionFailed(item_id=item.id, content_index=0, error=error))
-        self._responding.drop_held()
-        self._responding.words_are_lost(item.id, StatusError(type=fault.kind, code=fault.code, message=fault.problem))
-
-    @property
-    def _is_transcribing(self) -> bool:
-        return self._session.audio.input.transcription is not None
-
     # --- what the client says ---
 
     def _update_session(self, event: client.SessionUpdate) -> None:
@@ -302,16 +267,16 @@ class Machine:
             self._decoder = decoder_of(new.audio.input.format)
         if new.audio.input.transcription != old.audio.input.transcription:
             self._set_transcription()
-        self._outbox.send(SessionUpdated(session=new))
+        self._outbox.send(SessionUpdated(session=shown(new)))
         if "tools" in event.session:
             self._mcp.configure(new.tools)
             self._responding.sweep()
 
     def _set_transcription(self) -> None:
         transcription = self._session.audio.input.transcription
-        language = transcription.language if transcription else None
-        prompt = transcription.prompt if transcription else None
-        self._outbox.put(SetTranscription(language or None, prompt or None, shows=transcription is not None))
+        language = language_of(transcription) if transcription else None
+        prompt = prompt_of(transcription) if transcription else None
+        self._outbox.put(SetTranscription(language, prompt, shows=transcription is not None))
 
     def _append(self, event: client.InputAudioBufferAppend) -> None:
         ticks = self._decoder.ticks(event.audio)
@@ -326,22 +291,30 @@ class Machine:
             "type",
         )
 
+    @property
+    def _reader(self) -> ItemReader:
+        return ItemReader(self._profile, self._outbox.new_id, self._session.audio.input.format)
+
     def _create_item(self, event: client.ConversationItemCreate) -> None:
-        item = item_from_client(event.item, self._outbox.new_id)
-        check_size(item.wire(), "item")
-        if isinstance(item, McpApprovalResponseItem):
-            self._mcp.calls.check_answer(item)
-        previous = self._conversation.insert(item, event.previous_item_id)
-        self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
-        self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))
-        if isinstance(item, McpApprovalResponseItem):
-            self._mcp.calls.answer(item)
+        new = self._reader.read(event.item)
+        check_images([new], (self._conversation, *self._responding.own_inputs), "item")
+        if isinstance(new.item, McpApprovalResponseItem):
+            self._mcp.calls.check_answer(new.item)
+        previous = self._conversation.insert(new.item, event.previous_item_id)
+        shown = fitting(new.item.wire())
+        self._outbox.send(ItemAdded(previous_item_id=previous, item=shown))
+        self._outbox.send(ItemDone(previous_item_id=previous, item=shown))
+        self._transcripts.take([new])
+        if isinstance(new.item, McpApprovalResponseItem):
+            self._mcp.calls.answer(new.item)
 
     def _retrieve_item(self, event: client.ConversationItemRetrieve) -> None:
-        self._outbox.send(ItemRetrieved(item=self._conversation.get(event.item_id).wire()))
+        item = fitting(self._conversation.get(event.item_id).wire())
+        self._outbox.send_retrieved(ItemRetrieved(item=item), self._session.audio.input.format)
 
     def _delete_item(self, event: client.ConversationItemDelete) -> None:
         item = self._conversation.remove(event.item_id)
+        self._outbox.put(ForgetSound(item.id))
         self._outbox.send(ItemDeleted(item_id=item.id))
 
     def _truncate_item(self, event: client.ConversationItemTruncate) -> None:
@@ -360,12 +333,16 @@ class Machine:
     def _create_response(self, event: client.ResponseCreate) -> None:
         params = ResponseParams() if event.response is UNSET else event.response
         config = self._reply_config(params)
+        new, context = own_input(params.input, self._reader, self._conversation)
+        check_images(new, (self._conversation, *self._responding.own_inputs), "response.input")
         self._responding.create(
             config,
-            in_conversation=params.conversation == "auto",
-            needs_words=params.instructions is UNSET,
-            own_servers=() if params.tools is UNSET else config.servers,
+            in_conversation=params.conversation != "none",
+            context=context,
+            needs_words=params.instructions is None and context is None,
+            own_servers=() if params.tools is None else config.servers,
         )
+        self._transcripts.take(new, keep=False)
 
     def _cancel_response(self, event: client.ResponseCancel) -> None:
         self._responding.cancel(event.response_id)
@@ -375,33 +352,40 @@ class Machine:
         params = params or ResponseParams()
         session = self._session
         voice, audio_format = session.audio.output.voice, session.audio.output.format
-        output = UNSET if params.audio is UNSET else params.audio.output
-        if output is not UNSET and output.voice is not UNSET:
+        output = params.audio.output if params.audio is not None else None
+        if output is not None and output.voice is not None:
             voice = output.voice
             check_voice(voice, self._profile, "response.audio.output.voice")
-        if output is not UNSET and output.format is not UNSET:
+        if output is not None and output.format is not None:
             audio_format = output.format
-        tools = session.tools if params.tools is UNSET else with_definitions(params.tools, session.tools)
-        choice = session.tool_choice if params.tool_choice is UNSET else params.tool_choice
-        if params.tools is not UNSET or params.tool_choice is not UNSET:
+        tools = session.tools if params.tools is None else with_definitions(params.tools, session.tools)
+        choice = _given(params.tool_choice, session.tool_choice)
+        if params.tools is not None or params.tool_choice is not None:
             check_tools(tools, choice, self._profile, "response")
-        modalities = session.output_modalities if params.output_modalities is UNSET else params.output_modalities
-        limit = session.max_output_tokens if params.max_output_tokens is UNSET else params.max_output_tokens
+        check_reasoning(params.reasoning, self._profile, "response")
         return ReplyConfig(
-            instructions=session.instructions if params.instructions is UNSET else params.instructions,
-            modality=modalities[0],
+            instructions=_given(params.instructions, session.instructions),
+            modality=_given(params.output_modalities, session.output_modalities)[0],
             voice=voice,
             engine_voice=self._profile.voices[voice],
             format=audio_format,
             speed=session.audio.output.speed,
-            max_output_tokens=limit,
-            temperature=session.temperature if params.temperature is UNSET else params.temperature,
+            max_output_tokens=_given(params.max_output_tokens, session.max_output_tokens),
+            temperature=_given(params.temperature, session.temperature),
             tools=tuple(
-                Tool(tool.name, tool.description, tool.parameters) for tool in tools if isinstance(tool, FunctionTool)
+                Tool(tool.name, tool.description or "", tool.parameters or {})
+                for tool in tools
+                if isinstance(tool, FunctionTool)
             ),
             tool_choice=tool_choice_of(choice),
             servers=servers_in(tools),
             server_choice=choice if isinstance(choice, McpChoice) else None,
-            parallel_tool_calls=params.parallel_tool_calls is not False,
+            parallel_tool_calls=_given(params.parallel_tool_calls, session.parallel_tool_calls),
+            effort=effort_of(params.reasoning, session.reasoning),
+            truncation=truncation_of(session.truncation),
             metadata=params.metadata,
         )
+
+
+def _given(asked: T | None, otherwise: T) -> T:
+    return otherwise if asked is None else asked

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, TypedDict
 import msgspec
 
 from pipeline.reply_parts import is_json_object
-from pipeline.types import Generated, Pcm16, RunId, Tool, ToolChoice
+from pipeline.types import AUTO, Effort, Generated, Pcm16, Prompt, RunId, Tool, ToolChoice, Truncation
 from server.realtime.conversation import CallItem, Conversation, MessageItem, SpokenReply
 from server.realtime.mcp_calls import INVALID_PARAMS, MAX_CALLS, McpCall, McpCalls
 from server.realtime.mcp_items import McpApprovalRequestItem, McpCallItem
@@ -67,6 +67,8 @@ class ReplyConfig:
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
+    effort: Effort | None = None
+    truncation: Truncation = AUTO
     metadata: dict[str, str] | None = None
     servers: tuple[McpTool, ...] = ()
     """MCP servers whose tools the model may call besides `tools`; `remote` has them when it is known which they are."""
@@ -123,13 +125,14 @@ class _CallPlace(_ItemPlace):
 
 @dataclass(slots=True)
 class Reply:
-    """A response under way. `conversation` is None when it is out of band."""
+    """A response under way. `conversation` is None when it is out of band; `context` is what it answers."""
 
     outbox: Outbox
     id: str
     config: ReplyConfig
     conversation: Conversation | None
     conversation_id: str | None
+    context: Conversation
     mcp_calls: McpCalls
     needs_words: bool = False
     """Whether it answers what was just said, so that nothing understood means nothing to say."""
@@ -141,7 +144,8 @@ class Reply:
     """What it has made, in order."""
     outcome: Outcome | None = None
     """How it ends when the calls of tools on MCP servers are over, where there is nothing else to wait for."""
-    heard_ticks: int = 0
+    prompt: Prompt = field(default_factory=lambda: Prompt(()))
+    """What the model is told, once that is known."""
     _sound: int = 0
     """Length of the sound that was sent, samples at 24 kHz, whatever the client has cut since."""
     _encoder: SoundEncoder | None = None
@@ -367,7 +371,7 @@ class Reply:
         usage = None
         if outcome is not None:
             output = [item.wire() for item in self.items]
-            usage = response_usage(outcome.generated, self.heard_ticks, self._sound)
+            usage = response_usage(outcome.generated, self.prompt, self._sound)
         return ResponseObject(
             id=self.id,
             status=status,

@@ -73,22 +73,22 @@ class Responding:
         """The one response of the default conversation that is under way."""
         return next((reply for reply in self._replies.values() if reply.conversation is not None), None)
 
+    @property
+    def own_inputs(self) -> list[Conversation]:
+        """What responses are told in place of the conversation."""
+        return [reply.context for reply in self._replies.values() if reply.context is not self._conversation]
+
     def create(
         self,
         config: ReplyConfig,
         *,
         in_conversation: bool = True,
+        context: Conversation | None = None,
         needs_words: bool = False,
         own_servers: Sequence[McpTool] = (),
     ) -> None:
-        """Creates a response; it begins when all that was said so far is known in words, and the tools of its MCP
-        servers are known.
-
-        Args:
-            config: what it runs with.
-            in_conversation: whether it is in the default conversation.
-            needs_words: whether it answers what was just said.
-            own_servers: MCP servers that are there for this response.
+        """Creates a response to `context` (None: the conversation); it begins when all of that is known in words, and
+        the tools of its MCP servers are known. `own_servers` are those that are there for this response.
 
         Raises:
             Refusal: one is active in the default conversation already, or there are too many.
@@ -105,15 +105,17 @@ class Responding:
                 f"{MAX_RESPONSES} responses are under way in this session. Wait until one of them is finished.",
             )
         self._mcp.listings.want(own_servers)
+        context = self._conversation if context is None else context
         reply = Reply(
             outbox=self._outbox,
             id=self._outbox.new_id("resp"),
             config=config,
             conversation=self._conversation if in_conversation else None,
             conversation_id=self.conversation_id if in_conversation else None,
+            context=context,
             mcp_calls=self._mcp.calls,
             needs_words=needs_words,
-            awaiting=self._conversation.pending() | self._mcp.listings.awaiting(config.servers),
+            awaiting=context.pending() | self._mcp.listings.awaiting(config.servers),
         )
         self._replies[reply.id] = reply
         reply.create()
@@ -222,7 +224,7 @@ class Responding:
     def _begin_if_ready(self, reply: Reply) -> None:
         if reply.awaiting:
             return
-        if reply.needs_words and not self._conversation.was_understood():
+        if reply.needs_words and not reply.context.was_understood():
             self._end(reply, Outcome("completed"))
             return
         try:
@@ -231,8 +233,7 @@ class Responding:
             error = StatusError(type="invalid_request_error", code=refusal.code, message=refusal.message)
             self._end(reply, Outcome("failed", error=error))
             return
-        prompt = self._conversation.prompt(reply.config.instructions, reply.config.tools)
-        reply.heard_ticks = self._conversation.heard_ticks()
+        prompt = reply.prompt = reply.context.prompt(reply.config.instructions, reply.config.tools)
         request = _request(RunId(self._outbox.new_turn(), 0), reply.config, prompt)
         if reply.conversation is not None and self._held is not None:
             if self._held.answers(request):
@@ -320,4 +321,6 @@ def _request(run: RunId, config: ReplyConfig, prompt: Prompt) -> TurnRequest:
         temperature=config.temperature,
         tool_choice=config.tool_choice,
         parallel_tool_calls=config.parallel_tool_calls,
+        effort=config.effort,
+        truncation=config.truncation,
     )

@@ -68,11 +68,18 @@ TurnDetection: TypeAlias = ServerVad | SemanticVad
 
 
 class Transcription(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """How the user's speech is transcribed for the client."""
+    """How the user's speech is transcribed for the client.
+
+    `keywords` reach the transcriber behind the prompt. `languages` names one, as `language` does: transcribers can be
+    told of no more. Words are shown as soon as they are certain, so `delay` is only taken as null.
+    """
 
     model: str
     language: str | UnsetType | None = UNSET
     prompt: str | UnsetType | None = UNSET
+    keywords: list[str] | UnsetType | None = UNSET
+    languages: Annotated[list[str], Meta(max_length=1)] | UnsetType | None = UNSET
+    delay: UnsetType | None = UNSET
 
 
 class AudioInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -98,11 +105,11 @@ MaxOutputTokens = Annotated[int, Meta(ge=1, le=4096)] | Literal["inf"]
 
 
 class FunctionTool(msgspec.Struct, tag_field="type", tag="function", forbid_unknown_fields=True, omit_defaults=True):
-    """A function of the client's that the model may call. `parameters` is a JSON schema."""
+    """A function of the client's that the model may call. `parameters` is a JSON schema; None: it takes none."""
 
     name: Annotated[str, Meta(min_length=1, max_length=128)]
-    description: str = ""
-    parameters: dict[str, Any] = msgspec.field(default_factory=dict)
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
 
 
 class FunctionChoice(msgspec.Struct, tag_field="type", tag="function", forbid_unknown_fields=True):
@@ -127,10 +134,48 @@ class TracingConfig(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
 Tracing: TypeAlias = Literal["auto"] | TracingConfig
 
 
-class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The effective configuration of a session, as `session.created` and `session.updated` show it."""
+class TokenLimits(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """How many tokens the conversation may have, instructions and tools apart."""
 
-    type: Literal["realtime"] = "realtime"
+    post_instructions: Annotated[int, Meta(ge=1)] | None = None
+
+
+class RetentionRatio(
+    msgspec.Struct,
+    tag_field="type",
+    tag="retention_ratio",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    kw_only=True,
+):
+    """What part of a conversation that is too long is kept."""
+
+    retention_ratio: Annotated[float, Meta(ge=0.0, le=1.0)]
+    token_limits: TokenLimits | None = None
+
+
+TruncationParam: TypeAlias = Literal["auto", "disabled"] | RetentionRatio
+
+
+class Reasoning(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """How much a model that reasons does so before it replies. None: what its engine is set to."""
+
+    effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
+
+
+SessionKind: TypeAlias = Literal["realtime", "transcription"]
+"""Whether a session answers, or only hears. It is settled when the client connects."""
+
+Include: TypeAlias = list[Literal["item.input_audio_transcription.logprobs"]]
+"""What events carry only where it is asked for."""
+
+
+class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The effective configuration of a session, as `session.created` and `session.updated` show it; of a transcription
+    session they show a part: see `TranscriptionSession`.
+    """
+
+    type: SessionKind = "realtime"
     object: Literal["realtime.session"] = "realtime.session"
     id: str
     model: str
@@ -141,14 +186,27 @@ class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     tools: Tools = msgspec.field(default_factory=list)
     tool_choice: ToolChoiceParam = "auto"
     max_output_tokens: MaxOutputTokens = "inf"
-    truncation: Literal["auto"] = "auto"
-    include: None = None
+    parallel_tool_calls: bool = True
+    truncation: TruncationParam = "auto"
+    reasoning: Reasoning | None = None
+    include: Include | None = None
     prompt: None = None
     tracing: Tracing | None = None
     temperature: float | None = None
     """What the model draws with; None: what its engine is set to, which does not say. Not in OpenAI's GA schema, but in
     the older one: the wire shows it to those who speak that.
     """
+
+
+class TranscriptionSession(msgspec.Struct, kw_only=True):
+    """What a transcription session shows of its configuration: how it hears. There is nothing else to it."""
+
+    type: Literal["transcription"] = "transcription"
+    object: Literal["realtime.transcription_session"] = "realtime.transcription_session"
+    id: str
+    expires_at: int
+    audio: dict[str, Any]
+    include: Include | None = None
 
 
 FIXED_SESSION_FIELDS = frozenset({"object", "id", "expires_at"})
@@ -159,9 +217,11 @@ class ContentPart(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True
     """One part of a message. Which keys it has follows from its type."""
 
     type: str
-    text: str | UnsetType = UNSET
+    text: str | UnsetType | None = UNSET
     transcript: str | UnsetType | None = UNSET
-    audio: bytes | UnsetType = UNSET
+    audio: bytes | UnsetType | None = UNSET
+    image_url: str | UnsetType | None = UNSET
+    detail: Literal["auto", "low", "high"] | UnsetType | None = UNSET
 
 
 class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -186,32 +246,36 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """An item as a client sends it. (One struct: msgspec tells apart by one tag, and messages differ by role.)"""
+    """An item as a client sends it. (One struct: msgspec tells apart by one tag, and messages differ by role.) None is
+    as good as nothing. An `item_reference` stands for an item of the conversation, in a response's own input.
+    """
 
-    type: Literal["message", "function_call", "function_call_output", "mcp_approval_response", "mcp_call"]
-    role: Literal["system", "user", "assistant"] | UnsetType = UNSET
-    content: list[ContentPart] | UnsetType = UNSET
-    name: str | UnsetType = UNSET
-    call_id: Annotated[str, Meta(min_length=1, max_length=256)] | UnsetType | None = UNSET
-    arguments: str | UnsetType = UNSET
-    output: str | UnsetType | None = UNSET
-    server_label: str | UnsetType = UNSET
-    approval_request_id: str | UnsetType | None = UNSET
-    approve: bool | UnsetType = UNSET
-    reason: str | UnsetType | None = UNSET
-    error: McpError | UnsetType | None = UNSET
+    type: Literal[
+        "message", "function_call", "function_call_output", "item_reference", "mcp_approval_response", "mcp_call"
+    ]
+    role: Literal["system", "user", "assistant"] | None = None
+    content: list[ContentPart] | None = None
+    name: str | None = None
+    call_id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    arguments: str | None = None
+    output: str | None = None
+    server_label: str | None = None
+    approval_request_id: str | None = None
+    approve: bool | None = None
+    reason: str | None = None
+    error: McpError | None = None
     id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     object: Literal["realtime.item"] | None = None
     status: Literal["completed", "incomplete", "in_progress"] | None = None
 
 
 class ResponseAudioOutput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    format: AudioFormat | UnsetType = UNSET
-    voice: str | UnsetType = UNSET
+    format: AudioFormat | None = None
+    voice: str | None = None
 
 
 class ResponseAudio(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    output: ResponseAudioOutput | UnsetType = UNSET
+    output: ResponseAudioOutput | None = None
 
 
 MetadataText = Annotated[str, Meta(max_length=512)]
@@ -219,18 +283,22 @@ Metadata = Annotated[dict[Annotated[str, Meta(max_length=64)], MetadataText], Me
 
 
 class ResponseParams(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What `response.create` may say. What is absent comes from the session."""
+    """What `response.create` may say. What is absent, or null, comes from the session."""
 
-    instructions: str | UnsetType = UNSET
-    output_modalities: Modalities | UnsetType = UNSET
-    audio: ResponseAudio | UnsetType = UNSET
-    max_output_tokens: MaxOutputTokens | UnsetType = UNSET
+    instructions: str | None = None
+    output_modalities: Modalities | None = None
+    audio: ResponseAudio | None = None
+    max_output_tokens: MaxOutputTokens | None = None
     metadata: Metadata | None = None
-    conversation: Literal["auto", "none"] = "auto"
-    tools: Tools | UnsetType = UNSET
-    tool_choice: ToolChoiceParam | UnsetType = UNSET
+    conversation: Literal["auto", "none"] | None = None
+    input: list[ClientItem] | None = None
+    """What the model is told in place of the conversation."""
+    tools: Tools | None = None
+    tool_choice: ToolChoiceParam | None = None
     parallel_tool_calls: bool | None = None
-    temperature: float | UnsetType = UNSET
+    reasoning: Reasoning | None = None
+    prompt: None = None
+    temperature: float | None = None
     """As in `Session`."""
 
 
@@ -266,6 +334,14 @@ class TranscriptionUsage(msgspec.Struct, tag_field="type", tag="tokens", kw_only
     input_tokens: int
     output_tokens: int
     input_token_details: TranscriptionTokenDetails
+
+
+class LogProb(msgspec.Struct, kw_only=True):
+    """A token of a transcript, its UTF-8 bytes, and the natural logarithm of its probability."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
 
 
 class StatusError(msgspec.Struct, kw_only=True):

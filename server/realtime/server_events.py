@@ -3,13 +3,16 @@
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from server.realtime.schema import (
     ContentPart,
     ErrorBody,
     Item,
+    LogProb,
     ResponseObject,
     Session,
+    TranscriptionSession,
     TranscriptionUsage,
 )
 
@@ -25,11 +28,11 @@ class Error(ServerEvent, tag="error"):
 
 
 class SessionCreated(ServerEvent, tag="session.created"):
-    session: Session
+    session: Session | TranscriptionSession
 
 
 class SessionUpdated(ServerEvent, tag="session.updated"):
-    session: Session
+    session: Session | TranscriptionSession
 
 
 class ConversationInfo(msgspec.Struct, kw_only=True):
@@ -90,6 +93,8 @@ class TranscriptionDelta(ServerEvent, tag="conversation.item.input_audio_transcr
     item_id: str
     content_index: int
     delta: str
+    logprobs: list[LogProb] | UnsetType | None = UNSET
+    """As in `TranscriptionCompleted`, of the tokens that begin in `delta`."""
 
 
 class TranscriptionCompleted(ServerEvent, tag="conversation.item.input_audio_transcription.completed"):
@@ -97,6 +102,22 @@ class TranscriptionCompleted(ServerEvent, tag="conversation.item.input_audio_tra
     content_index: int
     transcript: str
     usage: TranscriptionUsage
+    logprobs: list[LogProb] | UnsetType | None = UNSET
+    """Where the session includes them; null: the transcriber gave none for these words."""
+
+
+class TranscriptionSegment(ServerEvent, tag="conversation.item.input_audio_transcription.segment"):
+    """A stretch of a transcript, in seconds from the item's first sample. `speaker` is empty: nobody tells voices
+    apart.
+    """
+
+    id: str
+    item_id: str
+    content_index: int
+    text: str
+    start: float
+    end: float
+    speaker: str = ""
 
 
 class TranscriptionError(msgspec.Struct, kw_only=True):

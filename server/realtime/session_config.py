@@ -11,6 +11,7 @@ from msgspec import UNSET
 from pipeline.types import NamedTool, ToolChoice
 from server.realtime.mcp_schema import McpChoice, McpTool
 from server.realtime.mcp_tools import check_mcp_tools, with_definitions
+from server.realtime.model_settings import check_reasoning, check_truncation
 from server.realtime.refusal import Refusal, check_size
 from server.realtime.schema import (
     FIXED_SESSION_FIELDS,
@@ -22,9 +23,11 @@ from server.realtime.schema import (
     SemanticVad,
     ServerVad,
     Session,
+    SessionKind,
     ToolChoiceParam,
     Transcription,
 )
+from server.realtime.transcription_session import check_update, without_responses
 
 _OPENAI_TRANSCRIBERS = re.compile(r"whisper-1|gpt-.*(transcribe|whisper).*")
 """Names of OpenAI's transcription models; they lead to the pipeline's own, as its realtime models do."""
@@ -43,6 +46,8 @@ class Profile:
     languages: frozenset[str]
     transcriber_prompt: bool
     speculation: bool
+    log_probabilities: bool = False
+    """Whether the transcriber tells how likely the tokens of a transcript are."""
     tools: bool = False
     forced_calls: bool = False
     """Whether the language model can be given tools, and be made to call one."""
@@ -50,13 +55,25 @@ class Profile:
     """What the end-of-turn detector looks at besides the silence; with nothing there is no `semantic_vad`."""
     temperature: float | None = None
     """What the language model is set to draw with; None: its engine does not say."""
+    vision: bool = False
+    reasoning: bool = False
+    """Whether the language model can be shown images, and told how much to reason."""
+    truncation: bool = False
+    context: int | None = None
+    """Whether the language model can be told what becomes of long conversations; how many tokens one may have with the
+    reply to it, where that is known.
+    """
     traces: bool = False
     """Whether there is a folder for traces. Without one, `tracing` is null whatever is asked for."""
 
 
-def initial_session(profile: Profile, session_id: str, expires_at: int) -> Session:
+def initial_session(profile: Profile, session_id: str, expires_at: int, kind: SessionKind = "realtime") -> Session:
     """Returns the configuration that a session starts with. `expires_at` is in seconds since 1970."""
+    answers = kind == "realtime"
+    # Whoever put such a detector into the pipeline wants it used by clients that do not choose, too.
+    detection = SemanticVad if profile.endpointing_reads else ServerVad
     return Session(
+        type=kind,
         id=session_id,
         model=profile.model,
         expires_at=expires_at,
@@ -65,8 +82,7 @@ def initial_session(profile: Profile, session_id: str, expires_at: int) -> Sessi
         audio=Audio(
             input=AudioInput(
                 transcription=Transcription(model=profile.transcriber),
-                # Whoever put such a detector into the pipeline wants it used by clients that do not choose, too.
-                turn_detection=SemanticVad() if profile.endpointing_reads else ServerVad(),
+                turn_detection=detection(create_response=answers, interrupt_response=answers),
             ),
             output=AudioOutput(voice=profile.voice),
         ),
@@ -89,13 +105,14 @@ def updated_session(
     Raises:
         Refusal: a field is unknown, of the wrong type, or asks for what the pipeline cannot do.
     """
-    if update.get("type") != "realtime":
-        raise Refusal("invalid_value", "`session.type` must be 'realtime'.", "session.type")
+    check_update(update, session.type)
     for name in FIXED_SESSION_FIELDS & update.keys():
         raise Refusal("unknown_parameter", f"`session.{name}` is set by the server.", f"session.{name}")
     merged = _merge(msgspec.to_builtins(session), update, profile.transcriber)
     if merged["model"] == model:
         merged["model"] = session.model
+    if session.type == "transcription":
+        without_responses(merged)
     try:
         new = msgspec.convert(merged, Session, strict=True)
     except msgspec.ValidationError as error:
@@ -111,17 +128,37 @@ def updated_session(
 
 
 def _merge(old: Mapping[str, Any], new: Mapping[str, Any], transcriber: str) -> dict[str, Any]:
-    """Plain objects merge key by key; what has a `type`, lists, and the transcription are replaced whole."""
+    """Plain objects merge key by key; what has a `type`, lists, and the transcription are replaced whole. Null clears
+    what can be absent; said of anything else it says nothing.
+    """
     merged = dict(old)
     for key, value in new.items():
         before = old.get(key)
+        if value is None and key in old and key not in _CLEARED_BY_NULL:
+            continue
         if key == "transcription" and isinstance(value, dict):
-            merged[key] = {"model": transcriber, **value}
+            merged[key] = {**value, "model": transcriber if value.get("model") is None else value["model"]}
         elif _is_plain(value) and isinstance(before, dict) and _is_plain(before):
             merged[key] = _merge(before, value, transcriber)
         else:
-            merged[key] = value
+            merged[key] = _without_nulls(value)
     return merged
+
+
+_CLEARED_BY_NULL = frozenset(
+    {"transcription", "noise_reduction", "turn_detection", "tracing", "prompt", "include", "reasoning", "effort"}
+)
+
+
+def _without_nulls(value: Any) -> Any:
+    """Null is as good as nothing where an object is given whole, such as a tool without a description."""
+    match value:
+        case {"type": str()}:
+            return {key: each for key, each in value.items() if each is not None}
+        case list():
+            return [_without_nulls(each) for each in value]
+        case _:
+            return value
 
 
 def _is_plain(value: Any) -> bool:
@@ -160,8 +197,17 @@ def _check(new: Session, old: Session, profile: Profile, voice_is_fixed: bool) -
         )
     if (new.tools, new.tool_choice) != (old.tools, old.tool_choice):
         check_tools(new.tools, new.tool_choice, profile, "session")
+    if (new.truncation, new.max_output_tokens) != (old.truncation, old.max_output_tokens):
+        check_truncation(new, profile)
+    check_reasoning(new.reasoning, profile, "session")
     if new.audio.input.transcription is not None:
         _check_transcription(new.audio.input.transcription, profile)
+    if new.include and not profile.log_probabilities:
+        raise Refusal(
+            "invalid_value",
+            f"'{profile.transcriber}', which transcribes here, gives no log probabilities: leave `include` out.",
+            "session.include",
+        )
 
 
 def check_voice(voice: str, profile: Profile, param: str) -> None:
@@ -215,22 +261,51 @@ def tool_choice_of(choice: ToolChoiceParam) -> ToolChoice:
 def _check_transcription(transcription: Transcription, profile: Profile) -> None:
     where = "session.audio.input.transcription"
     model = transcription.model
-    if model != profile.transcriber and not _OPENAI_TRANSCRIBERS.fullmatch(model):
+    if model != profile.transcriber and not names_a_transcriber(model):
         raise Refusal(
             "invalid_value",
             f"There is no transcription model '{model}'. This pipeline's is '{profile.transcriber}'.",
             f"{where}.model",
         )
-    language = transcription.language
-    if language and not any(speaks(language, known) for known in profile.languages):
-        known_languages = ", ".join(sorted(profile.languages))
-        raise Refusal(
-            "invalid_value",
-            f"'{profile.transcriber}' does not understand '{language}', only: {known_languages}.",
-            f"{where}.language",
-        )
-    if transcription.prompt is not UNSET and transcription.prompt and not profile.transcriber_prompt:
-        raise Refusal("invalid_value", f"'{profile.transcriber}' takes no prompt.", f"{where}.prompt")
+    if model.endswith("-diarize"):
+        raise Refusal("invalid_value", f"'{profile.transcriber}' does not tell speakers apart.", f"{where}.model")
+    for name, language in (
+        ("language", transcription.language),
+        *(("languages", each) for each in _listed(transcription)),
+    ):
+        if language and not any(speaks(language, known) for known in profile.languages):
+            known_languages = ", ".join(sorted(profile.languages))
+            raise Refusal(
+                "invalid_value",
+                f"'{profile.transcriber}' does not understand '{language}', only: {known_languages}.",
+                f"{where}.{name}",
+            )
+    if transcription.language and _listed(transcription) not in ([], [transcription.language]):
+        raise Refusal("invalid_value", "`language` and `languages` name two.", f"{where}.languages")
+    for name in ("prompt", "keywords"):
+        value = getattr(transcription, name)
+        if value is not UNSET and value and not profile.transcriber_prompt:
+            raise Refusal("invalid_value", f"'{profile.transcriber}' takes no {name}.", f"{where}.{name}")
+
+
+def _listed(transcription: Transcription) -> list[str]:
+    return transcription.languages or []
+
+
+def language_of(transcription: Transcription) -> str | None:
+    """Returns what is spoken, if the client says so."""
+    return transcription.language or next(iter(_listed(transcription)), "") or None
+
+
+def prompt_of(transcription: Transcription) -> str | None:
+    """Returns what the transcriber is told besides the language: the prompt, and the keywords behind it."""
+    parts = [transcription.prompt or "", ", ".join(transcription.keywords or ())]
+    return " ".join(part for part in parts if part.strip()) or None
+
+
+def names_a_transcriber(model: str) -> bool:
+    """Returns whether this is OpenAI's name of a transcription model: any pipeline's own takes its place."""
+    return _OPENAI_TRANSCRIBERS.fullmatch(model) is not None
 
 
 def speaks(asked: str, known: str) -> bool:
@@ -243,11 +318,10 @@ _NOT_YET: tuple[tuple[str, str], ...] = (
     (r"idle_timeout_ms", "An idle timeout is not there yet in this version of Parley"),
     (r"format\.(type|rate)", "The formats are audio/pcm at 24000 Hz, audio/pcmu and audio/pcma"),
     (r"noise_reduction", "Noise reduction is not there yet in this version of Parley: it is null"),
-    (r"prompt|include", "This is not there yet in this version of Parley: it is null"),
-    (r"truncation", "Truncation is 'auto' in this version of Parley"),
-    (r"image_url|detail", "Images are not there yet in this version of Parley"),
+    (r"(session|response)\.prompt", "Stored prompts are kept by OpenAI: send their text as `instructions`"),
+    (r"delay", "Words are shown as soon as they are certain: it is null"),
+    (r"languages", "The transcriber can be told of one; without any it recognises what is spoken, if it can"),
     (r"item\.type", "Lists of an MCP server's tools and requests for approval are Parley's to make"),
-    (r"response\.input", "A response's own input is not there yet in this version of Parley"),
 )
 """Fields, by the end of their path, of which the protocol has more than Parley does so far, and what to say then."""
 

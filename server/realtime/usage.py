@@ -4,7 +4,7 @@ Text is counted by the engines. Sound is counted by OpenAI's published rule (Rea
 one token for 100 ms of the user's sound, one for 50 ms of the reply's.
 """
 
-from pipeline.types import WIRE_RATE, Generated, Transcript
+from pipeline.types import WIRE_RATE, Generated, Prompt, Transcript
 from server.realtime.schema import (
     InputTokenDetails,
     OutputTokenDetails,
@@ -35,18 +35,20 @@ def output_audio_tokens(samples: int) -> int:
     return -(-samples // _OUTPUT_SAMPLES_PER_TOKEN)
 
 
-def response_usage(generated: Generated | None, heard_ticks: int, spoken_samples: int) -> Usage:
+def response_usage(generated: Generated | None, prompt: Prompt, spoken_samples: int) -> Usage:
     """Counts a response.
 
     Args:
         generated: what the language model says; None when it did not come to its end, which then counts as nothing.
-        heard_ticks: the user's sound in the prompt, samples at 24 kHz.
+        prompt: what the model was told; the user's sound in it counts as well, but for what was left out.
         spoken_samples: the reply's sound, samples at 24 kHz.
     """
     text_in = generated.input_tokens if generated else 0
     text_out = generated.output_tokens if generated else 0
     cached = generated.cached_tokens if generated else 0
-    audio_in, audio_out = input_audio_tokens(heard_ticks), output_audio_tokens(spoken_samples)
+    left_out = generated.left_out if generated else frozenset()
+    heard = sum(message.heard for index, message in enumerate(prompt.messages) if index not in left_out)
+    audio_in, audio_out = input_audio_tokens(heard), output_audio_tokens(spoken_samples)
     return Usage(
         total_tokens=text_in + audio_in + text_out + audio_out,
         input_tokens=text_in + audio_in,

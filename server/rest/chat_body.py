@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from pipeline.images import image_of
 from pipeline.line import Line
 from pipeline.reply_parts import is_json_object
-from pipeline.types import GenerationRequest, Message, NamedTool, Prompt, Tool, ToolCall, ToolChoice
+from pipeline.types import GenerationRequest, Image, Message, NamedTool, Prompt, Tool, ToolCall, ToolChoice
 from server.rest.errors import ApiError, refused
 from server.rest.http import convert
 
@@ -56,12 +57,17 @@ class RefusalPart(msgspec.Struct, tag_field="type", tag="refusal", forbid_unknow
     refusal: str
 
 
-class ImagePart(msgspec.Struct, tag_field="type", tag="image_url"):
-    """Known, to be refused in so many words."""
+class ImageUrl(msgspec.Struct, forbid_unknown_fields=True):
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+
+class ImagePart(msgspec.Struct, tag_field="type", tag="image_url", forbid_unknown_fields=True):
+    image_url: ImageUrl
 
 
 class AudioPart(msgspec.Struct, tag_field="type", tag="input_audio"):
-    """Likewise."""
+    """Known, to be refused in so many words."""
 
 
 class FilePart(msgspec.Struct, tag_field="type", tag="file"):
@@ -222,12 +228,12 @@ def generation_of(body: ChatBody, line: Line) -> GenerationRequest:
         problem = f"The language model of '{line.name}' does not reason: leave this out, or say none."
         raise refused("unsupported_parameter", problem, "reasoning_effort")
     return GenerationRequest(
-        prompt=Prompt(_messages(body.messages), tools),
+        prompt=Prompt(_messages(body.messages, line), tools),
         max_tokens=body.max_completion_tokens or body.max_tokens,
         temperature=body.temperature,
         tool_choice=_tool_choice(body, tools, line),
         parallel_tool_calls=body.parallel_tool_calls is not False,
-        thinking=None if effort is None or not able.reasoning else effort not in ("none", "minimal"),
+        effort=effort if able.reasoning else None,
         stop=stop,
         top_p=body.top_p,
         seed=body.seed,
@@ -274,7 +280,7 @@ def _tool_choice(body: ChatBody, tools: Sequence[Tool], line: Line) -> ToolChoic
     return NamedTool(choice.function.name) if isinstance(choice, FunctionChoice) else "required"
 
 
-def _messages(given: Sequence[AnyMessage]) -> tuple[Message, ...]:
+def _messages(given: Sequence[AnyMessage], line: Line) -> tuple[Message, ...]:
     """The messages, each result joined with its call.
 
     Raises:
@@ -294,7 +300,7 @@ def _messages(given: Sequence[AnyMessage]) -> tuple[Message, ...]:
                 owed = {call.id: call.name for call in message.calls}
                 messages.append(message)
             case UserMessage():
-                messages.append(Message("user", _text(each.content, where)))
+                messages.append(_question(each, where, line))
             case _:
                 messages.append(Message("system", _text(each.content, where)))
     if owed:
@@ -305,6 +311,27 @@ def _messages(given: Sequence[AnyMessage]) -> tuple[Message, ...]:
 def _unanswered(owed: Mapping[str, str], where: str) -> ApiError:
     ids = ", ".join(owed)
     return refused("invalid_value", f"These calls have no result (a message of role tool) yet: {ids}.", where)
+
+
+def _question(message: UserMessage, where: str, line: Line) -> Message:
+    """A user's message, the only one that may have images."""
+    if isinstance(message.content, str):
+        return Message("user", message.content)
+    text = ""
+    images: list[Image] = []
+    for index, part in enumerate(message.content):
+        if not isinstance(part, ImagePart):
+            text += _text([part], where, index)
+            continue
+        param = f"{where}.content[{index}]"
+        if not line.llm.capabilities.vision:
+            problem = f"The language model of '{line.name}' does not see: images are not taken."
+            raise refused("unsupported_parameter", problem, f"{param}.type")
+        try:
+            images.append(image_of(part.image_url.url, part.image_url.detail or "auto", len(text)))
+        except ValueError as error:
+            raise refused("invalid_value", str(error), f"{param}.image_url.url") from None
+    return Message("user", text, images=tuple(images))
 
 
 def _result(message: ToolMessage, owed: dict[str, str], where: str) -> Message:
@@ -331,17 +358,18 @@ def _reply(message: AssistantMessage, where: str) -> Message:
     return Message("assistant", text or message.refusal or "", calls)
 
 
-def _text(content: Content, where: str) -> str:
+def _text(content: Content, where: str, first: int = 0) -> str:
+    """The text of parts, of which the first has this index."""
     if isinstance(content, str):
         return content
     texts = []
-    for index, part in enumerate(content):
+    for index, part in enumerate(content, first):
         param = f"{where}.content[{index}].type"
         match part:
             case TextPart(text=text) | RefusalPart(refusal=text):
                 texts.append(text)
             case ImagePart():
-                raise refused("unsupported_parameter", "The model cannot see: images are not taken.", param)
+                raise refused("unsupported_parameter", "Images are for messages of role user.", param)
             case _:
-                raise refused("unsupported_parameter", "Messages are text here: no sound, no files.", param)
+                raise refused("unsupported_parameter", "Messages have no sound and no files here.", param)
     return "".join(texts)

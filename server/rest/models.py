@@ -84,7 +84,8 @@ def _capabilities(line: Line, service: Service) -> dict[str, Any]:
             "forced_calls": model.forced_calls,
             "vision": model.vision,
             "reasoning": model.reasoning,
-            "settings": sorted({"temperature", *model.heeds}),
+            "truncation": "truncation" in model.heeds,
+            "settings": sorted({"temperature", *model.heeds} - {"truncation"}),
         },
         "speech": {
             "engine": line.config.tts.engine,

@@ -32,9 +32,7 @@ def joined(parts: Sequence[Transcript], language: str | None) -> Transcript:
 
 def logprobs(tokens: Iterable[TokenLogProbability]) -> list[dict[str, Any]]:
     """The tokens' log probabilities, as OpenAI writes them."""
-    return [
-        {"token": token.text, "logprob": token.log_probability, "bytes": list(token.text.encode())} for token in tokens
-    ]
+    return [{"token": token.text, "logprob": token.log_probability, "bytes": list(token.utf8)} for token in tokens]
 
 
 def verbose(transcript: Transcript, duration: float, granularities: Iterable[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from server.realtime.inbox import Refused
 from server.realtime.schema import Session
 from server.realtime.server_events import ServerEvent
 from server.wire import beta, ga
-from server.wire.secrets import FLAT, NESTED, SecretForm
+from server.wire.secrets import FLAT, FLAT_TRANSCRIPTION, NESTED, SecretForm
 
 _BETA = "openai-beta.realtime-v1"
 
@@ -38,6 +38,7 @@ SECRETS: Mapping[str, SecretForm] = {
     "/v1/realtime/client_secrets": NESTED,
     "/openai/v1/realtime/client_secrets": NESTED,
     "/v1/realtime/sessions": FLAT,
+    "/v1/realtime/transcription_sessions": FLAT_TRANSCRIPTION,
 }
 """Where ephemeral keys are, and how one is asked for there."""
 

@@ -15,6 +15,7 @@ from server.wire import beta_events, beta_requests, ga
 
 _OTHERWISE: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "session.update": ("session", beta_requests.session),
+    beta_requests.TRANSCRIPTION_UPDATE: ("session", beta_requests.transcription_session),
     "response.create": ("response", beta_requests.response),
     "conversation.item.create": ("item", beta_requests.item),
 }
@@ -40,6 +41,8 @@ def decode(frame: str | bytes) -> ClientEvent | Refused:
     if isinstance(event, Refused):
         return event
     field, translate = _OTHERWISE[envelope.type]
+    if envelope.type == beta_requests.TRANSCRIPTION_UPDATE:
+        event["type"] = "session.update"
     try:
         return ga.event_of({**event, field: translate(event[field])} if field in event else event)
     except Refusal as refusal:
@@ -70,7 +73,10 @@ def encode(event: ServerEvent) -> str | None:
     if tag not in beta_events.EVENTS:
         return None
     name, body_of = beta_events.EVENTS[tag]
-    body = body_of(msgspec.to_builtins(event))
+    body = msgspec.to_builtins(event)
+    if beta_events.is_of_transcription(body):
+        name = f"transcription_{name}"
+    body = body_of(body)
     if isinstance(event, Error) and not isinstance(event.error, _InItsWords):
         body["error"] = beta_events.error(body["error"])
     return _encoder.encode({**body, "type": name}).decode()

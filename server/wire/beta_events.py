@@ -27,18 +27,37 @@ _TURN_DETECTION: Mapping[str, tuple[str, ...]] = {
 
 def session(body: Body) -> Body:
     """Returns the session, flat."""
+    if body["type"] == "transcription":
+        return _transcription_session(body)
     heard, spoken = body["audio"]["input"], body["audio"]["output"]
     return {
         **_only(body, "id", "object", "model", "expires_at", "instructions", "tracing"),
         **_manner(body, spoken),
-        "input_audio_format": _FORMATS[heard["format"]["type"]],
-        "input_audio_transcription": heard["transcription"] and _only(heard["transcription"], *_TRANSCRIPTION),
-        "input_audio_noise_reduction": heard["noise_reduction"],
-        "turn_detection": heard["turn_detection"] and _turn_detection(heard["turn_detection"]),
+        **_hearing(heard),
         "tools": [tool for tool in body["tools"] if tool["type"] == "function"],
         "tool_choice": _tool_choice(body["tool_choice"]),
         "max_response_output_tokens": body["max_output_tokens"],
         "speed": spoken["speed"],
+    }
+
+
+def _transcription_session(body: Body) -> Body:
+    return {**_only(body, "id", "object", "expires_at", "include"), **_hearing(body["audio"]["input"])}
+
+
+def is_of_transcription(body: Body) -> bool:
+    """Whether an event tells the configuration of a transcription session, which has events of its own here."""
+    told = body.get("session")
+    return isinstance(told, dict) and told["type"] == "transcription"
+
+
+def _hearing(heard: Body) -> Body:
+    """How the user is heard: what sessions of both kinds say of it."""
+    return {
+        "input_audio_format": _FORMATS[heard["format"]["type"]],
+        "input_audio_transcription": heard["transcription"] and _only(heard["transcription"], *_TRANSCRIPTION),
+        "input_audio_noise_reduction": heard["noise_reduction"],
+        "turn_detection": heard["turn_detection"] and _turn_detection(heard["turn_detection"]),
     }
 
 

@@ -11,6 +11,9 @@ FORMATS: Mapping[str, str] = {"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "
 CONTENT: Mapping[str, str] = {"text": "output_text", "audio": "output_audio"}
 """Types of content, where the dialects differ."""
 
+TRANSCRIPTION_UPDATE = "transcription_session.update"
+"""What a transcription session is changed with in this dialect: GA has one event for both kinds."""
+
 TEMPERATURES = (0.6, 1.2)
 """OpenAI's range."""
 
@@ -27,6 +30,13 @@ def session(asked: Any) -> Any:
     if not isinstance(asked, dict):
         return asked
     return {"type": "realtime", **_placed(asked, "session", _SESSION)}
+
+
+def transcription_session(asked: Any) -> Any:
+    """Returns the session of a `transcription_session.update`; see `session`."""
+    if not isinstance(asked, dict):
+        return asked
+    return {"type": "transcription", **_placed(asked, "session", _TRANSCRIPTION_SESSION)}
 
 
 def response(asked: Any) -> Any:
@@ -55,6 +65,12 @@ def _content(part: Any, where: str) -> Any:
     return {**part, "type": CONTENT.get(kind, kind)}
 
 
+_CLEARED_BY_NULL = frozenset(
+    {"input_audio_transcription", "input_audio_noise_reduction", "turn_detection", "tracing", "include"}
+)
+"""Fields that null clears; of others it says nothing."""
+
+
 def _placed(asked: Mapping[str, Any], root: str, fields: "Mapping[str, tuple[str, _Value]]") -> dict[str, Any]:
     """Returns an object with each field in the place that the machine has for it."""
     placed: dict[str, Any] = {}
@@ -63,6 +79,8 @@ def _placed(asked: Mapping[str, Any], root: str, fields: "Mapping[str, tuple[str
         if name not in fields:
             known = ", ".join(sorted(fields))
             raise Refusal("unknown_parameter", f"There is no field '{where}'. There are: {known}.", where)
+        if value is None and name not in _CLEARED_BY_NULL:
+            continue
         place, in_words = fields[name]
         *outer, last = place.split(".")
         at = placed
@@ -160,6 +178,17 @@ _SESSION: Mapping[str, tuple[str, _Value]] = {
     "include": ("include", _as_it_is),
 }
 
+_TRANSCRIPTION_SESSION: Mapping[str, tuple[str, _Value]] = {
+    name: _SESSION[name]
+    for name in (
+        "input_audio_format",
+        "input_audio_transcription",
+        "input_audio_noise_reduction",
+        "turn_detection",
+        "include",
+    )
+}
+
 _RESPONSE: Mapping[str, tuple[str, _Value]] = {
     **_COMMON,
     "conversation": ("conversation", _as_it_is),
@@ -174,7 +203,9 @@ def _names(fields: "Mapping[str, tuple[str, _Value]]", root: str) -> Iterator[tu
             yield f"{root}.{place}", f"{root}.{name}"
 
 
-NAMES: Mapping[str, str] = dict([*_names(_SESSION, "session"), *_names(_RESPONSE, "response")])
+NAMES: Mapping[str, str] = dict(
+    [("session.type", "type"), *_names(_SESSION, "session"), *_names(_RESPONSE, "response")]
+)
 """The machine's path of a field → this dialect's, where they differ."""
 
 

@@ -1,13 +1,14 @@
 """Requests for an ephemeral key and the answers to them, which are HTTP: each dialect has bodies of its own."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from server.realtime.refusal import Refusal
-from server.realtime.schema import Session
+from server.realtime.schema import Session, TranscriptionSession
 from server.realtime.session_config import refusal_of
 from server.wire import beta_events, beta_requests, ga
 
@@ -40,7 +41,7 @@ class SecretForm(Protocol):
             Refusal: it is not what the schema says. In the client's words.
         """
 
-    def encode(self, value: str, expires_at: int, session: Session) -> dict[str, Any]:
+    def encode(self, value: str, expires_at: int, session: Session | TranscriptionSession) -> dict[str, Any]:
         """Returns the answer: the key, when it expires in seconds since 1970, and the whole effective configuration."""
 
     def refusal(self, refusal: Refusal) -> Refusal:
@@ -56,8 +57,10 @@ class _Nested:
             raise ga.no_temperature("session.temperature")
         return asked
 
-    def encode(self, value: str, expires_at: int, session: Session) -> dict[str, Any]:
-        return {"value": value, "expires_at": expires_at, "session": ga.session(msgspec.to_builtins(session))}
+    def encode(self, value: str, expires_at: int, session: Session | TranscriptionSession) -> dict[str, Any]:
+        shown = ga.session(msgspec.to_builtins(session))
+        shown.pop("parallel_tool_calls", None)  # the schema of the answer has it not, although that of a session has
+        return {"value": value, "expires_at": expires_at, "session": shown}
 
     def refusal(self, refusal: Refusal) -> Refusal:
         return refusal
@@ -71,19 +74,42 @@ class _Beside(msgspec.Struct, kw_only=True):
     client_secret: _Secret = msgspec.field(default_factory=_Secret)
 
 
+class _TranscriptionSecret(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The like, under the name that it has for transcription sessions."""
+
+    expires_at: ExpiresAfter = msgspec.field(default_factory=ExpiresAfter)
+
+
+class _BesideTranscription(msgspec.Struct, kw_only=True):
+    client_secret: _TranscriptionSecret = msgspec.field(default_factory=_TranscriptionSecret)
+
+
+def _expires_after(body: bytes) -> ExpiresAfter:
+    return _decoded(body, _Beside).client_secret.expires_after
+
+
+def _expires_at(body: bytes) -> ExpiresAfter:
+    return _decoded(body, _BesideTranscription).client_secret.expires_at
+
+
 class _Flat:
     """The request is the session, and so is the answer; the key is a field of it."""
 
+    def __init__(self, expires: Callable[[bytes], ExpiresAfter], session: Callable[[Any], Any]) -> None:
+        """`expires` returns when the key of a body expires; `session` puts its session into the machine's words."""
+        self._expires = expires
+        self._session = session
+
     def decode(self, body: bytes) -> SecretRequest:
-        expires_after = _decoded(body, _Beside).client_secret.expires_after
+        expires_after = self._expires(body)
         session = _decoded(body, dict[str, Any])
         session.pop("client_secret", None)
         try:
-            return SecretRequest(expires_after=expires_after, session=beta_requests.session(session))
+            return SecretRequest(expires_after=expires_after, session=self._session(session))
         except Refusal as refusal:
             raise _without_root(refusal) from None
 
-    def encode(self, value: str, expires_at: int, session: Session) -> dict[str, Any]:
+    def encode(self, value: str, expires_at: int, session: Session | TranscriptionSession) -> dict[str, Any]:
         secret = {"value": value, "expires_at": expires_at}
         return {**beta_events.session(msgspec.to_builtins(session)), "client_secret": secret}
 
@@ -93,7 +119,8 @@ class _Flat:
 
 
 NESTED: SecretForm = _Nested()
-FLAT: SecretForm = _Flat()
+FLAT: SecretForm = _Flat(_expires_after, beta_requests.session)
+FLAT_TRANSCRIPTION: SecretForm = _Flat(_expires_at, beta_requests.transcription_session)
 
 
 def _decoded(body: bytes, kind: type[T]) -> T:

@@ -14,7 +14,7 @@ import pytest
 from pipeline.config import load_config
 from pipeline.errors import EngineError
 from pipeline.llm.llama_cpp import LlamaCpp
-from pipeline.types import GenerationRequest, Message, NamedTool, Prompt, TextDelta, Tool
+from pipeline.types import Effort, GenerationRequest, Message, NamedTool, Prompt, TextDelta, Tool
 from tests.engines import tiny_gguf
 from tests.engines.llama import calls, end, generate, request, spell, text
 
@@ -202,8 +202,8 @@ def test_cuda_stops_the_start_where_it_is_not(load: Callable[..., LlamaCpp], wei
 # --- templates and reasoning ----------------------------------------------------------------------------------
 
 
-def prompt_of(engine: LlamaCpp, thinking: bool | None = None) -> str:
-    asked = GenerationRequest(Prompt((Message("user", "Hi"),)), thinking=thinking)
+def prompt_of(engine: LlamaCpp, effort: Effort | None = None) -> str:
+    asked = GenerationRequest(Prompt((Message("user", "Hi"),)), effort=effort)
     return spell(engine, engine._prepare(asked, None)[0].prompt)
 
 
@@ -224,16 +224,16 @@ def test_a_chat_template_that_cannot_be_read_is_refused(weights: Path, given: st
 def test_thinking_is_off_unless_it_is_asked_for(load: Callable[..., LlamaCpp]) -> None:
     off, on = load(chat_template=SWITCH), load(chat_template=SWITCH, thinking=True)
     assert prompt_of(off).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
-    assert prompt_of(off, thinking=True).endswith("<|im_start|>assistant\n")
+    assert prompt_of(off, effort="low").endswith("<|im_start|>assistant\n")
     assert prompt_of(on).endswith("<|im_start|>assistant\n")
-    assert prompt_of(on, thinking=False) == prompt_of(off)
+    assert prompt_of(on, effort="minimal") == prompt_of(off)
 
 
 @pytest.mark.parametrize("source", [ALWAYS_THINKS, CUTS_THOUGHTS])
 def test_thoughts_are_over_at_once_where_a_model_cannot_be_told(load: Callable[..., LlamaCpp], source: str) -> None:
     engine = load(chat_template=source)
     assert prompt_of(engine).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
-    assert not prompt_of(engine, thinking=True).endswith("</think>\n\n")
+    assert not prompt_of(engine, effort="high").endswith("</think>\n\n")
     assert text(generate(engine.open(), request("Hi"))), "the reply is no thought"
 
 
@@ -244,7 +244,7 @@ def test_a_call_that_has_to_be_made_is_no_thought(load: Callable[..., LlamaCpp])
         max_tokens=60,
         tool_choice="required",
         parallel_tool_calls=False,
-        thinking=True,
+        effort="medium",
     )
     prompt = spell(engine, engine._prepare(asked, None)[0].prompt)
     assert prompt.endswith("<think>\n\n</think>\n\n<tool_call>\n")

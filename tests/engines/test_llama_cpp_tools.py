@@ -103,13 +103,13 @@ def test_a_schema_may_forbid_what_the_model_would_say(talk: LlamaCppStream) -> N
 
 
 def test_thoughts_are_counted_and_never_heard(talk: LlamaCppStream) -> None:
-    quick, thoughtful = say(talk, "hello"), say(talk, "hello", thinking=True)
+    quick, thoughtful = say(talk, "hello"), say(talk, "hello", effort="medium")
     assert text(quick) == text(thoughtful) == "Hello there."
     assert all(isinstance(output, TextDelta) for output in thoughtful[:-1])
     assert end(thoughtful).output_tokens > end(quick).output_tokens + 5
-    outputs = say(talk, ASK, tools=(WEATHER,), thinking=True)
+    outputs = say(talk, ASK, tools=(WEATHER,), effort="medium")
     assert (text(outputs), calls(outputs)) == ("", [("get_weather", '{"city": "Bern"}')])
-    forced = say(talk, ASK, tools=(WEATHER,), thinking=True, tool_choice=NamedTool("get_weather"))
+    forced = say(talk, ASK, tools=(WEATHER,), effort="medium", tool_choice=NamedTool("get_weather"))
     assert calls(forced) == [("get_weather", '{"city": "Bern"}')]
 
 

@@ -4,14 +4,17 @@ import asyncio
 import json
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from pipeline.errors import EngineError, StageError
+from pipeline.errors import EngineError, PromptTooLongError, StageError
+from pipeline.images import image_of
 from pipeline.llm import openai_reply
 from pipeline.llm.openai import OpenAIModel
+from pipeline.llm.truncation import estimate
 from pipeline.types import (
+    Effort,
     Generated,
     GenerationRequest,
     Message,
@@ -22,8 +25,10 @@ from pipeline.types import (
     Tool,
     ToolCall,
     ToolCallDelta,
+    Truncation,
 )
 from pipeline.workers import CancelToken, iterate
+from tests.images import jpeg, png, url
 from tests.openai_endpoint import (
     CUT,
     PATIENCE_S,
@@ -176,7 +181,7 @@ async def test_the_limit_has_the_name_that_the_endpoint_knows(endpoint: Endpoint
     assert asked["max_completion_tokens"] == 9
     assert "max_tokens" not in asked
     openai = OpenAIModel(OpenAIModel.Options(base_url="https://api.openai.com/v1", model="gpt-4.1", api_key="sk-x"))
-    assert openai._body(GenerationRequest(HELLO, max_tokens=9))["max_completion_tokens"] == 9
+    assert openai._body(GenerationRequest(HELLO, max_tokens=9), HELLO.messages)["max_completion_tokens"] == 9
     openai.close()
 
 
@@ -195,26 +200,86 @@ async def test_tools_and_how_they_are_to_be_used_are_sent(endpoint: Endpoint) ->
 
 
 @pytest.mark.parametrize(
-    ("options", "thinking", "sent"),
+    ("options", "effort", "sent"),
     [
-        ({}, True, {}),
+        ({}, "high", {}),
         ({"tell_thinking": "reasoning_effort"}, None, {"reasoning_effort": "none"}),
-        ({"tell_thinking": "reasoning_effort", "least_effort": "low"}, False, {"reasoning_effort": "low"}),
-        ({"tell_thinking": "reasoning_effort", "effort": "high"}, True, {"reasoning_effort": "high"}),
+        ({"tell_thinking": "reasoning_effort", "least_effort": "low"}, "none", {"reasoning_effort": "low"}),
+        ({"tell_thinking": "reasoning_effort", "effort": "high"}, "low", {"reasoning_effort": "low"}),
+        ({"tell_thinking": "reasoning_effort"}, "minimal", {"reasoning_effort": "minimal"}),
         ({"tell_thinking": "reasoning_effort", "thinking": True}, None, {"reasoning_effort": "medium"}),
         ({"tell_thinking": "chat_template_kwargs"}, None, {"chat_template_kwargs": {"enable_thinking": False}}),
         (
             {"tell_thinking": "chat_template_kwargs", "extra": {"chat_template_kwargs": {"lang": "en"}}},
-            True,
+            "high",
             {"chat_template_kwargs": {"enable_thinking": True, "lang": "en"}},
+        ),
+        (
+            {"tell_thinking": "chat_template_kwargs", "thinking": True},
+            "minimal",
+            {"chat_template_kwargs": {"enable_thinking": False}},
         ),
     ],
 )
 async def test_the_endpoint_is_told_whether_to_think_in_the_field_that_it_knows(
-    endpoint: Endpoint, options: dict[str, Any], thinking: bool | None, sent: dict[str, Any]
+    endpoint: Endpoint, options: dict[str, Any], effort: Effort | None, sent: dict[str, Any]
 ) -> None:
-    asked = await request_for(endpoint, options=options, thinking=thinking)
+    asked = await request_for(endpoint, options=options, effort=effort)
     assert {name: asked[name] for name in ("reasoning_effort", "chat_template_kwargs") if name in asked} == sent
+
+
+TALKERS: tuple[Literal["user", "assistant"], ...] = ("user", "assistant")
+
+
+async def test_images_are_shown_where_they_stand_in_the_message(endpoint: Endpoint) -> None:
+    picture, photo = png(), jpeg()
+    images = (image_of(url(picture), "low", at=7), image_of(url(photo, "image/jpeg"), at=11))
+    message = Message("user", "Is this\nor this the sea?", images=images)
+    asked = await request_for(endpoint, Prompt((message, Message("user", "Well?"))), options={"vision": True})
+    assert asked["messages"] == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Is this"},
+                {"type": "image_url", "image_url": {"url": url(picture), "detail": "low"}},
+                {"type": "text", "text": "or"},
+                {"type": "image_url", "image_url": {"url": url(photo, "image/jpeg"), "detail": "auto"}},
+                {"type": "text", "text": "this the sea?"},
+            ],
+        },
+        {"role": "user", "content": "Well?"},
+    ]
+    assert make(endpoint, vision=True).capabilities.vision
+    assert not make(endpoint).capabilities.vision
+
+
+async def test_a_conversation_that_is_too_long_loses_its_oldest_turns_where_the_context_is_known(
+    endpoint: Endpoint,
+) -> None:
+    turns = [Message(role, f"{role} {turn}: {'so it went ' * 10}") for turn in range(40) for role in TALKERS]
+    prompt = Prompt((Message("system", "Be brief."), *turns, Message("user", "And now?")))
+    assert len((await request_for(endpoint, prompt))["messages"]) == len(prompt.messages)
+    told = (await request_for(endpoint, prompt, options={"context": 1024}))["messages"]
+    assert 2 < len(told) < 40
+    assert (told[0]["content"], told[-1]["content"]) == ("Be brief.", "And now?")
+    assert told[1]["role"] == "user"
+    short = make(endpoint, context=1024)
+    with pytest.raises(PromptTooLongError):
+        await generate(short, prompt, truncation=Truncation("disabled"))
+    short.close()
+
+
+async def test_a_limit_of_the_clients_own_is_kept_without_knowing_the_context(
+    endpoint: Endpoint, engine: OpenAIModel
+) -> None:
+    turns = [Message(role, f"{role} {turn}: {'so it went ' * 10}") for turn in range(9) for role in TALKERS]
+    prompt = Prompt((Message("system", "Be brief."), *turns, Message("user", "And now?")))
+    outputs = await generate(engine, prompt, truncation=Truncation("retention_ratio", 0.5, 200))
+    told = [message["content"] for message in endpoint.asked("chat")[-1].json["messages"]]
+    kept = [message for message in prompt.messages if message.text in told]
+    assert 0 < estimate(kept[1:]) <= 200
+    assert isinstance(outputs[-1], Generated)
+    assert [message for at, message in enumerate(prompt.messages) if at not in outputs[-1].left_out] == kept
 
 
 def test_capabilities_are_what_the_options_say(endpoint: Endpoint) -> None:

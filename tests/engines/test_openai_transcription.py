@@ -470,10 +470,22 @@ def test_words_inside_segments_or_without_any_are_read(endpoint: Endpoint, make:
 
 
 def test_probabilities_of_tokens_are_asked_for_and_read(endpoint: Endpoint, make: Make) -> None:
-    tokens = [{"token": "Hel", "logprob": -0.1, "bytes": [72]}, {"token": "lo", "logprob": -1.5}, {"token": "!"}]
+    tokens = [
+        {"token": "Hel", "logprob": -0.1, "bytes": list(b"Hel")},
+        {"token": "lo", "logprob": -1.5},
+        {"token": "!"},
+        {"token": "\ufffd", "logprob": -2, "bytes": [0xF0, 0x9F]},
+        {"token": "x", "logprob": -3, "bytes": [300, "x"]},
+    ]
     endpoint.always("transcription", json_answer({"text": "Hello!", "logprobs": tokens}))
     transcript = transcribe(make(log_probabilities=True))
-    assert transcript.token_log_probabilities == (TokenLogProbability("Hel", -0.1), TokenLogProbability("lo", -1.5))
+    assert transcript.token_log_probabilities == (
+        TokenLogProbability("Hel", -0.1),
+        TokenLogProbability("lo", -1.5),
+        TokenLogProbability("\ufffd", -2.0, b"\xf0\x9f"),
+        TokenLogProbability("x", -3.0),
+    )
+    assert [token.utf8 for token in transcript.token_log_probabilities] == [b"Hel", b"lo", b"\xf0\x9f", b"x"]
     assert ("include[]", "logprobs") in endpoint.wait("transcription").fields
 
 

@@ -100,6 +100,30 @@ def test_a_transcript_counts_its_words(engine: PocketSphinx, listen: Listen) -> 
     assert transcript.language == "en"
 
 
+def test_the_lattice_tells_the_probability_of_each_word_and_without_it_none_is_told(
+    engine: PocketSphinx, listen: Listen
+) -> None:
+    sound = utterance("turn on the kitchen lights")
+    plain = listen()
+    plain.feed(sound)
+    assert not engine.capabilities.log_probabilities
+    assert plain.finish().token_log_probabilities == ()
+    able = PocketSphinx(PocketSphinx.Options(decoders=1, bestpath=True))
+    try:
+        assert able.capabilities.log_probabilities
+        stream = able.open()
+        stream.feed(sound)
+        assert stream.hypothesis().token_log_probabilities == (), "there is no lattice before the end"
+        transcript = stream.finish()
+        tokens = transcript.token_log_probabilities
+        assert "".join(token.text for token in tokens) == transcript.text
+        assert all(-5 < token.log_probability <= 0 for token in tokens)
+        assert any(token.log_probability < 0 for token in tokens)
+        assert stream.finish().token_log_probabilities == ()
+    finally:
+        able.close()
+
+
 def test_silence_is_an_empty_transcript(engine: PocketSphinx, listen: Listen) -> None:
     assert transcribe(engine, np.zeros(16_000, np.int16)) == ""
     assert listen().finish().text == ""

@@ -1,5 +1,6 @@
 """The invariants of the design, on random sessions with pauses, cancels, faults and disconnects."""
 
+import base64
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -20,6 +21,12 @@ TURN_DETECTIONS: list[Any] = [
 ]
 
 STEPS = ["clause", "clause", "clause", "call", "empty call", "half a call", "finish", "limit", "fail"]
+
+PARTS = [
+    {"type": "input_text", "text": "hello"},
+    {"type": "input_text", "text": "what time is it"},
+    {"type": "input_audio", "audio": base64.b64encode(bytes(4800)).decode()},
+]
 
 PARTIALS = ["", "hello", "hello there", "what"]
 
@@ -91,6 +98,15 @@ class Sessions(RuleBasedStateMachine):
         else:
             assert sent[0]["type"] == "response.created"
 
+    @rule(data=st.data(), part=st.sampled_from(PARTS))
+    def client_asks_for_a_response_to_something_else(self, data: st.DataObject, part: Any) -> None:
+        added = [event["item"]["id"] for event in self.world.wire.of_type("conversation.item.added")]
+        items: list[Any] = [{"type": "message", "role": "user", "content": [part]}]
+        referred = data.draw(st.sets(st.sampled_from(added or [""])))
+        items += [{"type": "item_reference", "id": item_id} for item_id in sorted(referred)]
+        sent = self.world.client(type="response.create", response={"conversation": "none", "input": items})
+        assert sent[0]["type"] in ("response.created", "error")
+
     @rule()
     def client_cancels(self) -> None:
         active = list(self.world.wire.active)
@@ -117,9 +133,9 @@ class Sessions(RuleBasedStateMachine):
         if was_manual != (detection is None):
             self.world.voiced.clear()  # what waits changes hands: from the detector to the client or back
 
-    @rule(text=st.sampled_from(["hello", "what time is it"]), where=st.sampled_from([None, "root", "nowhere"]))
-    def client_adds_an_item(self, text: str, where: str | None) -> None:
-        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+    @rule(part=st.sampled_from(PARTS), where=st.sampled_from([None, "root", "nowhere"]))
+    def client_adds_an_item(self, part: Any, where: str | None) -> None:
+        item = {"type": "message", "role": "user", "content": [part]}
         sent = self.world.client(type="conversation.item.create", item=item, previous_item_id=where)
         assert sent[0]["type"] == ("error" if where == "nowhere" else "conversation.item.added")
 

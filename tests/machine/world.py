@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.types import (
     Generated,
     RunId,
+    TokenLogProbability,
     Transcript,
     TurnAudio,
     TurnCall,
@@ -37,6 +38,7 @@ from server.realtime.inbox import (
 )
 from server.realtime.machine import Machine
 from server.realtime.mcp_schema import McpTool
+from server.realtime.schema import SessionKind
 from server.realtime.session_config import Profile
 from server.realtime.usage import ms_to_ticks
 from server.wire import Dialect, beta, ga
@@ -89,11 +91,15 @@ class SimulatedUtterance:
 
 
 class World:
-    def __init__(self, profile: Profile = PROFILE, dialect: Dialect = ga) -> None:
+    def __init__(self, profile: Profile = PROFILE, dialect: Dialect = ga, kind: SessionKind = "realtime") -> None:
         """`dialect` is what `client` speaks, and what `wire` and the lists of events are in."""
         self.dialect = dialect
+        self.shows_images = profile.vision and dialect is ga
+        """The older dialect has none, so that it cannot look on."""
         counter = itertools.count()
-        self.machine = Machine(profile, lambda prefix: f"{prefix}_{next(counter)}", 2_000_000_000, profile.model)
+        self.machine = Machine(
+            profile, lambda prefix: f"{prefix}_{next(counter)}", 2_000_000_000, profile.model, kind=kind
+        )
         self.wire = WireChecker()
         self.other_wire = WireChecker()
         """The same session, as a client of the other dialect would see it: up to its first MCP server, which only one
@@ -107,12 +113,18 @@ class World:
         """Tick up to which the detector has judged what it was given under this epoch."""
         self.runs: dict[RunId, SimulatedRun] = {}
         self.utterances: dict[int, SimulatedUtterance] = {}
+        self.recordings: dict[int, bytes] = {}
+        """Sound that came inside items, by turn."""
+        self.kept: dict[str, tuple[int, int] | bytes] = {}
+        """The sound of items, from where to where or itself."""
         self.questions: list[do.Hypothesise] = []
         self.pauses: list[do.AssessPause] = []
         self.listings: list[do.ListMcpTools] = []
         self.mcp_calls: list[do.CallMcpTool] = []
         self.cancelled_calls: list[do.CancelMcpCall] = []
         self.closed: list[do.CloseMcpServer] = []
+        self.transcription: do.SetTranscription | None = None
+        """How the next utterance is transcribed."""
         self.voiced: list[tuple[int, int]] = []
         self.forgotten = 0
         self.instructions_at_creation: dict[str, str] = {}
@@ -161,9 +173,9 @@ class World:
         ask = self.questions.pop(0)
         self.handle(Hypothesis(ask.run, Transcript(text, tokens=len(text.split()))))
 
-    def show_partial(self, turn: int, text: str) -> list[dict[str, Any]]:
-        """Hypotheses of an utterance have agreed on these words."""
-        return self.handle(PartialTranscript(turn, text))
+    def show_partial(self, turn: int, text: str, *tokens: TokenLogProbability) -> list[dict[str, Any]]:
+        """Hypotheses of an utterance have agreed on these words; the newest is spelled by `tokens`."""
+        return self.handle(PartialTranscript(turn, text, tokens))
 
     def assess(self, silence_ms: int) -> None:
         ask = self.pauses.pop(0)
@@ -173,12 +185,13 @@ class World:
     def finishing(self) -> list[int]:
         return [turn for turn, utterance in self.utterances.items() if utterance.state == "finishing"]
 
-    def transcribe(self, turn: int, text: str | None) -> list[dict[str, Any]]:
-        """The transcript of a turn arrives; None: the stage fails."""
+    def transcribe(self, turn: int, text: str | Transcript | None) -> list[dict[str, Any]]:
+        """The transcript of a turn arrives, as its words or whole; None: the stage fails."""
         self.utterances[turn].state = "done"
         if text is None:
             return self.handle(TranscriptionFault(turn, "transcription_failed", "broken"))
-        return self.handle(Transcribed(turn, Transcript(text, tokens=len(text.split()))))
+        whole = text if isinstance(text, Transcript) else Transcript(text, tokens=len(text.split()))
+        return self.handle(Transcribed(turn, whole))
 
     def step_run(self, run: SimulatedRun, what: str) -> list[dict[str, Any]]:
         """A run makes something: a clause with sound, its end, or a failure. Cancelled ones may still do so."""
@@ -211,7 +224,7 @@ class World:
 
     # --- what the machine wants ---
 
-    def _carry_out(self, commands: list[do.Command]) -> None:  # noqa: PLR0912 - one branch a command
+    def _carry_out(self, commands: list[do.Command]) -> None:  # noqa: PLR0912, PLR0915 - one branch a command
         for command in commands:
             match command:
                 case do.Send(event=event):
@@ -235,6 +248,20 @@ class World:
                     self._utterance(turn).state = "finishing"
                 case do.DiscardUtterance(turn=turn):
                     self._utterance(turn).state = "discarded"
+                case do.TranscribeRecording(turn=turn, audio=audio):
+                    self._utterance(turn).state = "finishing"
+                    self.recordings[turn] = audio
+                case do.KeepSpoken(start=start, end=end):
+                    assert self.forgotten <= start <= end <= self.appended, "sound is kept before it is forgotten"
+                    self.kept[command.item_id] = (start, end)
+                case do.KeepRecording(item_id=item_id, audio=audio):
+                    self.kept[item_id] = audio
+                case do.ForgetSound(item_id=item_id):
+                    self.kept.pop(item_id, None)
+                case do.SendRetrieved(event=event):
+                    self._send(event)
+                case do.SetTranscription():
+                    self.transcription = command
                 case do.StartRun(request=request, held=held):
                     assert request.run not in self.runs, "every run has an id of its own"
                     self.runs[request.run] = SimulatedRun(request, held)
@@ -265,7 +292,7 @@ class World:
 
     def _send(self, event: Any) -> None:
         self.has_mcp = self.has_mcp or _is_of_mcp(event)
-        if not self.has_mcp:
+        if not self.has_mcp and not self.shows_images:
             self._see(event, beta if self.dialect is ga else ga, self.other_wire)
         sent = self._see(event, self.dialect, self.wire)
         if sent is None:

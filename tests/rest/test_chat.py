@@ -14,10 +14,12 @@ from pipeline.stages import LanguageModelCapabilities
 from pipeline.types import Generated, Message, NamedTool, Tool, ToolCall, ToolCallDelta
 from server.rest import chat
 from tests.fakes import FakeModel, Gate
+from tests.images import jpeg, png, url
 from tests.rest.conftest import Api, Serve
 from tests.threads import until
 
 USER: Any = {"role": "user", "content": "hello"}
+IMAGE: Any = {"type": "image_url", "image_url": {"url": url(png())}}
 ABLE = LanguageModelCapabilities(
     context=4096,
     tools=True,
@@ -251,8 +253,12 @@ async def test_fields_that_ask_for_nothing_special_are_taken(api: Api) -> None:
         ({"messages": [{**USER, "name": "Ann"}]}, "messages[0].name"),
         ({"messages": [{"role": "tool", "tool_call_id": "c1", "content": "x"}]}, "messages[0].tool_call_id"),
         (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            {"messages": [{"role": "user", "content": [IMAGE]}]},
             "messages[0].content[0].type",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "messages[0].content[0].image_url",
         ),
         ({"extra_body": {"top_k": 20}}, "top_k"),
     ],
@@ -275,6 +281,57 @@ async def test_tools_that_cannot_be_had_are_refused(serve: Serve, tool: Any, cho
     async with serve(llm=AbleModel()) as api:
         error = await refusal(api, tools=[{"type": "function", "function": tool}], tool_choice=choice)
         assert (error.status_code, error.param) == (400, param)
+
+
+class SeeingModel(FakeModel):
+    capabilities = LanguageModelCapabilities(context=4096, vision=True, reasoning=True)
+
+
+async def test_images_are_shown_to_a_model_that_sees(serve: Serve) -> None:
+    picture, photo = url(png()), url(jpeg(), "image/jpeg")
+    content: Any = [
+        {"type": "text", "text": "Is this "},
+        {"type": "image_url", "image_url": {"url": picture, "detail": "low"}},
+        {"type": "text", "text": " or this"},
+        {"type": "image_url", "image_url": {"url": photo}},
+    ]
+    async with serve(llm=SeeingModel()) as api:
+        await api.client.chat.completions.create(model="mini", messages=[{"role": "user", "content": content}])
+        (message,) = model_of(api).requests[0].prompt.messages
+        assert message.text == "Is this  or this"
+        assert [(image.data, image.detail, image.at) for image in message.images] == [
+            (png(), "low", 8),
+            (jpeg(), "auto", 16),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ({"role": "user", "content": [IMAGE]}, None),
+        (
+            {"role": "user", "content": [{**IMAGE, "image_url": {"url": "https://example.com/cat.png"}}]},
+            "image_url.url",
+        ),
+        ({"role": "user", "content": [{**IMAGE, "image_url": {"url": "x", "detail": "all"}}]}, "image_url.detail"),
+        ({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}, "type"),
+        ({"role": "system", "content": [IMAGE]}, "type"),
+    ],
+)
+async def test_an_image_that_cannot_be_shown_is_refused(serve: Serve, message: Any, param: str | None) -> None:
+    async with serve(llm=SeeingModel()) as api:
+        if param is None:
+            assert await api.client.chat.completions.create(model="mini", messages=[message])
+            return
+        error = await refusal(api, messages=[message])
+        assert (error.status_code, error.param) == (400, f"messages[0].content[0].{param}")
+
+
+@pytest.mark.parametrize("effort", ["none", "minimal", "low", "high"])
+async def test_a_model_that_reasons_is_told_how_much(serve: Serve, effort: Any) -> None:
+    async with serve(llm=SeeingModel()) as api:
+        await api.client.chat.completions.create(model="mini", messages=[USER], reasoning_effort=effort)
+        assert model_of(api).requests[0].effort == effort
 
 
 async def test_a_call_without_its_result_is_refused(serve: Serve) -> None:

@@ -29,7 +29,7 @@ def sound(samples: int = 4_800, value: int = 0) -> Pcm16:
     return np.full(samples, value, np.int16)
 
 
-def nobody(turn: int, words: str) -> None:
+def nobody(turn: int, words: str, tokens: object) -> None:
     """Is shown words and does not care."""
 
 
@@ -353,7 +353,7 @@ class Shown:
         self.ears = FakeEars(hear=self._understand)
         self.ears.capabilities = dataclasses.replace(self.ears.capabilities, partial_s=partial_s)
         self.shown: list[tuple[int, str]] = []
-        self.hearing = Hearing(self.ears, timeout=5.0, show=lambda turn, text: self.shown.append((turn, text)))
+        self.hearing = Hearing(self.ears, timeout=5.0, show=lambda turn, text, _: self.shown.append((turn, text)))
         self.hearing.configure(None, None, shows=True)
 
     def _understand(self, heard: Pcm16) -> str:
@@ -481,3 +481,74 @@ async def test_words_of_an_utterance_are_still_shown_while_it_is_being_finished(
     await finish(scene.hearing, 2)
     scene.hearing.close()
     await end_of_threads()
+
+
+# --- recordings ------------------------------------------------------------------------------------------------
+
+
+async def test_recordings_are_heard_one_after_the_other_beside_what_is_being_said(
+    ears: FakeEars, hearing: Hearing
+) -> None:
+    hearing.feed(1, sound(value=100))
+    second, third = (hearing.transcribe(sound(value=value)) for value in (200, 300))
+    hearing.feed(1, sound(value=100))
+    assert (await hearing.answer(third)).text == "3200 of 300"
+    assert (await hearing.answer(second)).text == "3200 of 200"
+    assert await finish(hearing, 1) == "6400 of 100"
+    assert len(ears.streams) == 2, "one for the user, one for recordings, however many there are"
+
+
+async def test_the_ear_of_recordings_goes_when_none_is_left(ears: FakeEars, hearing: Hearing) -> None:
+    await hearing.answer(hearing.transcribe(sound()))
+    await until(lambda: ears.open_streams == 0)
+    assert (await hearing.answer(hearing.transcribe(sound()))).text == "3200 of 0"
+    assert len(ears.streams) == 2
+
+
+async def test_a_recording_that_is_not_understood_costs_no_other_its_words(ears: FakeEars, hearing: Hearing) -> None:
+    def fail(step: object, _: CancelToken) -> None:
+        if step == "finish" and len(ears.streams) == 2:
+            raise RuntimeError("broken")
+
+    ears.hook = fail
+    hearing.feed(1, sound(value=100))
+    await until(lambda: len(ears.streams) == 1)
+    with pytest.raises(StageError):
+        await hearing.answer(hearing.transcribe(sound()))
+    assert (await hearing.answer(hearing.transcribe(sound(value=300)))).text == "3200 of 300"
+    assert await finish(hearing, 1) == "3200 of 100"
+
+
+async def test_a_recording_that_hangs_is_given_up_and_the_user_is_still_heard(
+    ears: FakeEars, stuck: threading.Event
+) -> None:
+    def hang(step: object, cancel: CancelToken) -> None:
+        if step == "finish" and len(ears.streams) == 2:
+            stuck.wait(10)
+
+    hearing = Hearing(ears, timeout=0.2, show=nobody)
+    hearing.feed(1, sound(value=100))
+    await until(lambda: len(ears.streams) == 1)
+    ears.hook = hang
+    with pytest.raises(StageTimeoutError):
+        await hearing.answer(hearing.transcribe(sound()))
+    stuck.set()
+    assert await finish(hearing, 1) == "3200 of 100"
+    assert (await hearing.answer(hearing.transcribe(sound(value=300)))).text == "3200 of 300"
+    hearing.close()
+    await end_of_threads()
+
+
+async def test_recordings_hold_their_sender_back_as_well(
+    ears: FakeEars, hearing: Hearing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing_module, "_FAR_BEHIND", WIRE_RATE)
+    gate = threading.Event()
+    ears.hook = lambda step, cancel: gate.wait(10) and None
+    question = hearing.transcribe(sound(2 * WIRE_RATE))
+    waiting = asyncio.create_task(hearing.caught_up())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    gate.set()
+    await waiting
+    await hearing.answer(question)

@@ -46,11 +46,11 @@ def silence(ms: int) -> Pcm16:
 class Client:
     """A client and its session. `reads` can be cleared: then nothing more is read of what the session sends."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, *, timings: bool = False) -> None:
         self.line = line
         self.hub = VoiceHub(line.vad, 10.0)
         profile = dataclasses.replace(PROFILE, endpointing_reads=line.endpointing.reads)
-        self.session = Session(line, self.hub, profile, ga, "fake")
+        self.session = Session(line, self.hub, profile, ga, "fake", timings=timings)
         self.wire = WireChecker()
         self.reads = asyncio.Event()
         self.reads.set()
@@ -130,8 +130,8 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def connect(line: Line) -> AsyncIterator[Client]:
-    client = Client(line)
+async def connect(line: Line, *, timings: bool = False) -> AsyncIterator[Client]:
+    client = Client(line, timings=timings)
     try:
         await client.wait_for("session.created")
         yield client
@@ -184,6 +184,46 @@ async def test_speaking_over_a_reply_ends_it_at_once() -> None:
         done = await client.wait_for("response.done")
         assert done["response"]["status_details"]["reason"] == "turn_detected"
         await until(lambda: model.running == mouth.running == 0)
+
+
+# --- sound of items --------------------------------------------------------------------------------------------
+
+
+def retrieved_sound(event: dict[str, Any]) -> Pcm16:
+    return np.frombuffer(base64.b64decode(event["item"]["content"][0]["audio"]), "<i2")
+
+
+async def test_the_sound_of_what_was_said_can_be_had_back() -> None:
+    async with connect(fake_line()) as client:
+        client.say(silence(1_000), voice(500), silence(700))
+        await client.wait_for("response.done")
+        (committed,) = client.of("input_audio_buffer.committed")
+        (started,) = client.of("input_audio_buffer.speech_started")
+        (stopped,) = client.of("input_audio_buffer.speech_stopped")
+        client.send(type="conversation.item.retrieve", item_id=committed["item_id"])
+        sound = retrieved_sound(await client.wait_for("conversation.item.retrieved"))
+        assert len(sound) == 24 * (stopped["audio_end_ms"] - started["audio_start_ms"])
+        assert np.count_nonzero(sound == 10_000) == 24 * 500
+        client.send(type="conversation.item.delete", item_id=committed["item_id"])
+        await client.wait_for("conversation.item.deleted")
+        assert client.session._keepsakes.kept == 0
+
+
+async def test_sound_in_an_item_is_understood_answered_and_had_back() -> None:
+    ears = FakeEars(hear=lambda sound: f"{len(sound) // 1600} tenths")
+    model = FakeModel()
+    async with connect(fake_line(llm=model, transcription=ears)) as client:
+        audio = base64.b64encode(voice(700).tobytes()).decode()
+        content = [{"type": "input_audio", "audio": audio}]
+        client.send(type="conversation.item.create", item={"type": "message", "role": "user", "content": content})
+        client.send(type="response.create")
+        await client.wait_for("response.done")
+        (completed,) = client.of("conversation.item.input_audio_transcription.completed")
+        assert completed["transcript"] == "7 tenths"
+        assert model.requests[-1].prompt.messages[-1].text == "7 tenths"
+        client.send(type="conversation.item.retrieve", item_id=completed["item_id"])
+        sound = retrieved_sound(await client.wait_for("conversation.item.retrieved"))
+        assert np.array_equal(sound, voice(700))
 
 
 # --- the end: nothing is left (invariant 10) -------------------------------------------------------------------

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 
-from pipeline.errors import StageError
+from pipeline.errors import PromptTooLongError, StageError
 from pipeline.stages import LanguageModel
 from pipeline.types import (
     Generated,
@@ -21,6 +22,7 @@ from pipeline.types import (
     Tool,
     ToolCall,
     ToolCallDelta,
+    Truncation,
 )
 from pipeline.workers import CancelToken, iterate
 from tests.engines.contract import driving
@@ -135,6 +137,22 @@ async def test_what_is_too_long_is_trimmed_or_refused(case: LanguageModelCase, e
         stream.close()
     request = asking(case.prompts[0])
     check(case, await generate(engine.open(), request), request)
+
+
+async def test_a_long_conversation_is_shortened_as_is_wanted(case: LanguageModelCase, engine: LanguageModel) -> None:
+    if "truncation" not in engine.capabilities.heeds:
+        pytest.skip("it is not told")
+    hour = [f"{who} {turn}: {'so it went ' * 30}" for turn in range(200) for who in ("asked", "told")]
+    request = asking(*hour, "And now?", system="Be brief.", max_tokens=4)
+    stream = engine.open()
+    limited = replace(request, truncation=Truncation("retention_ratio", 0.5, 200))
+    end = check(case, await generate(stream, limited), limited)
+    assert not end.left_out & {0, len(hour) + 1}, "instructions and the newest message stay"
+    assert len(end.left_out) > 390
+    if engine.capabilities.context is not None:
+        with pytest.raises(PromptTooLongError):
+            await generate(stream, replace(request, truncation=Truncation("disabled")))
+    stream.close()
 
 
 # --- several at once ------------------------------------------------------------------------------------------
@@ -390,9 +408,9 @@ async def test_a_cancelled_call_ends(case: LanguageModelCase, engine: LanguageMo
 
 
 async def test_reasoning_is_never_said(case: LanguageModelCase, engine: LanguageModel) -> None:
-    for thinking in (None, False, True):
-        request = asking(case.prompts[0], thinking=thinking, max_tokens=100)
+    for effort in (None, "none", "high"):
+        request = asking(case.prompts[0], effort=effort, max_tokens=100)
         outputs = await generate(engine.open(), request)
         check(case, outputs, request)
         assert "think>" not in text_of(outputs)
-        assert text_of(outputs).strip() or thinking
+        assert text_of(outputs).strip() or effort == "high"

@@ -1,0 +1,1 @@
+"""What `parley bench` does: asks Realtime servers recorded questions, and tells where the milliseconds of a turn go."""

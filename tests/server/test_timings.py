@@ -1,0 +1,83 @@
+"""Where the time of a turn went: told to the client that asks for it, and to no other."""
+
+import json
+
+from server.timings import METADATA_KEY, STAGES, read_timings
+from tests.fakes import FakeModel, fake_line
+from tests.server.test_session import connect, silence, voice
+from tests.threads import until
+
+ORDER = list(STAGES)
+
+
+def timings_of(done) -> dict[str, float]:
+    return json.loads(done["response"]["metadata"][METADATA_KEY])
+
+
+async def test_a_spoken_turn_tells_all_its_stages_in_their_order():
+    model = FakeModel(["Good morning."])
+    async with connect(fake_line(llm=model), timings=True) as client:
+        client.say(silence(500), voice(500), silence(200))
+        await until(lambda: model.running == 0 and len(model.requests) == 1)  # the reply is held by now
+        client.say(silence(500))
+        told = timings_of(await client.wait_for("response.done"))
+    assert set(told) == set(STAGES)
+    for chain in (
+        ["voice", "quiet", "words", "run", "first_token", "first_clause", "first_audio", "sent"],
+        ["quiet", "committed", "created", "released", "sent"],
+    ):
+        moments = [told[name] for name in chain]
+        assert moments == sorted(moments), told
+    assert told["voice"] >= 0
+
+
+async def test_a_reply_asked_for_in_writing_counts_from_its_creation():
+    async with connect(fake_line(llm=FakeModel(["Good morning."])), timings=True) as client:
+        client.ask()
+        told = timings_of(await client.wait_for("response.done"))
+    assert told["created"] == 0
+    assert {"run", "first_token", "first_clause", "first_audio", "sent"} <= set(told)
+    assert not {"voice", "quiet", "committed"} & set(told)
+
+
+async def test_each_turn_has_its_own():
+    async with connect(fake_line(llm=FakeModel(["Good morning."])), timings=True) as client:
+        client.say(silence(500), voice(500), silence(700))
+        first = timings_of(await client.wait_for("response.done"))
+        client.ask()
+        second = timings_of(await client.wait_for("response.done", 2))
+    assert "committed" in first
+    assert "committed" not in second
+
+
+async def test_what_the_client_wrote_into_the_metadata_stays():
+    async with connect(fake_line(), timings=True) as client:
+        client.send(type="response.create", response={"metadata": {"mine": "1"}})
+        done = await client.wait_for("response.done")
+    assert done["response"]["metadata"]["mine"] == "1"
+    assert METADATA_KEY in done["response"]["metadata"]
+
+
+async def test_who_does_not_ask_is_not_told():
+    async with connect(fake_line()) as client:
+        client.ask()
+        done = await client.wait_for("response.done")
+    assert done["response"]["metadata"] is None
+
+
+async def test_nothing_is_kept_of_responses_that_are_over():
+    async with connect(fake_line(llm=FakeModel(["Good morning."])), timings=True) as client:
+        for number in range(1, 4):
+            client.say(silence(500), voice(500), silence(700))
+            await client.wait_for("response.done", number)
+        timings = client.session._timings
+        assert timings is not None
+        assert not timings._runs
+        assert not timings._responses
+        assert len(timings._arrivals) < 60
+
+
+def test_what_is_no_timings_reads_as_none():
+    assert read_timings(None) == {}
+    assert read_timings("nonsense") == {}
+    assert read_timings('{"sent": 12.5}') == {"sent": 12.5}
