@@ -45,17 +45,18 @@ endif
 
 # Fast ones first: what is broken shows soon.
 FAST := tests/test_architecture.py tests/pipeline tests/machine tests/wire
-SLOW := tests/e2e
+SLOW := tests/e2e tests/conformance
 OTHERS := $(filter-out $(FAST) $(SLOW) tests/__pycache__,$(wildcard tests/test_*.py) $(patsubst %/,%,$(wildcard tests/*/)))
 TESTS := $(wildcard $(FAST)) $(OTHERS) $(wildcard $(SLOW))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve docs test
+.PHONY: help setup serve docs test conformance
 
 help:
 	@echo 'make serve   set up, and start the server on 127.0.0.1:8765; options: make serve ARGS="--port 9000"'
 	@echo 'make setup   only set up: .venv with everything in it (the first time 5 minutes or more)'
 	@echo 'make test    set up, and check everything: style, types, tests'
+	@echo 'make conformance   try every foreign client that docs/clients.md lists; fetches about 1 GB the first time'
 	@echo 'make docs    write the documents that are made from the code'
 	@echo
 	@echo 'PYTHON=...   the Python to set up with, 3.11 or newer (now: $(PYTHON))'
@@ -74,6 +75,9 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest $(TESTS) $(ARGS)
+
+conformance: setup
+	PARLEY_CONFORMANCE=1 $(BIN)/pytest tests/conformance $(ARGS)
 
 ifneq ($(INSTALLED),$(WANTED))
 .PHONY: $(STAMP)

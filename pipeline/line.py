@@ -12,12 +12,15 @@ from typing import Any, TypeAlias
 
 from pipeline.config import Config, PipelineConfig, StageConfig
 from pipeline.device import device_of
+from pipeline.endpointing.words import Words
 from pipeline.errors import ConfigError, EngineError
 from pipeline.registry import STAGES, StageName
 from pipeline.stages import EndOfTurnDetector, LanguageModel, Synthesizer, Transcriber, VoiceActivityDetector
 from pipeline.workers import Slots
 
 log = logging.getLogger(__name__)
+
+_READER = Words(Words.Options())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,11 @@ class Line:
     timeouts: Timeouts
     tts_slots: Slots
     _held: list[_Shared] = field(default_factory=list, repr=False)
+
+    @property
+    def judge(self) -> EndOfTurnDetector:
+        """What is asked under `semantic_vad`: the pipeline's detector, or one that reads where that only counts."""
+        return self.endpointing if self.endpointing.reads else _READER
 
     def close(self) -> None:
         """Closes the engines that no other open line uses. Call it after all streams are closed; again is no harm."""

@@ -108,8 +108,8 @@ class EndOfTurnDetector(Engine, Protocol):
     """Tells how long a pause must last before the turn is over. Asked where turn detection is `semantic_vad`."""
 
     reads: frozenset[Literal["sound", "words"]]
-    """What it looks at besides the silence. With nothing a pipeline offers no `semantic_vad`; with `words` it is asked
-    when the words are known, else at once.
+    """What it looks at besides the silence. With nothing it is not asked: under `semantic_vad` the pipeline has
+    `pipeline.endpointing.words` judge its pauses. With `words` it is asked when the words are known, else at once.
     """
 
     def assess(self, pause: Pause, cancel: CancelToken) -> int:

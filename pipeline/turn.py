@@ -17,6 +17,7 @@ from pipeline.errors import PromptTooLongError, StageError, StageTimeoutError
 from pipeline.line import Line
 from pipeline.reply_parts import ReplyParts
 from pipeline.stages import LanguageModelStream
+from pipeline.strict_calls import StrictCalls
 from pipeline.types import (
     WIRE_RATE,
     Clause,
@@ -107,16 +108,20 @@ def generate(
     Close the generator to cancel. The reply begins when one of `slots` is free.
 
     Raises:
-        StageError: the model failed.
+        StageError: the model failed, or made a call that is not what a strict tool's schema says.
     """
     outputs = iterate("llm", partial(model.generate, request, cancel), cancel, timeout=line.timeouts.llm, slots=slots)
-    return _in_parts(outputs, ReplyParts(frozenset(tool.name for tool in request.prompt.tools)))
+    tools = request.prompt.tools
+    return _in_parts(outputs, ReplyParts(frozenset(tool.name for tool in tools)), StrictCalls(tools))
 
 
-async def _in_parts(outputs: AsyncGenerator[ModelOutput, None], parts: ReplyParts) -> AsyncGenerator[ModelOutput, None]:
+async def _in_parts(
+    outputs: AsyncGenerator[ModelOutput, None], parts: ReplyParts, strict: StrictCalls
+) -> AsyncGenerator[ModelOutput, None]:
     async with contextlib.aclosing(outputs):
         async for output in outputs:
             for part in parts.feed(output):
+                strict.see(part)
                 yield part
 
 

@@ -1,9 +1,11 @@
 """What a loaded pipeline is and can do, in the terms of the session machine."""
 
+import functools
 import logging
 from collections.abc import Collection, Mapping
+from typing import Literal
 
-from pipeline.config import Config
+from pipeline.config import Config, UnknownModelError
 from pipeline.line import Line
 from pipeline.registry import did_you_mean, listed
 from server.realtime.session_config import Profile
@@ -28,14 +30,33 @@ def profile_of(line: Line, config: Config) -> Profile:
         log_probabilities=line.transcription.capabilities.log_probabilities,
         tools=line.llm.capabilities.tools,
         forced_calls=line.llm.capabilities.forced_calls,
-        endpointing_reads=line.endpointing.reads,
+        semantic_by_default=bool(line.endpointing.reads),
+        endpointing_reads=endpointing_reads(line),
         vision=line.llm.capabilities.vision,
         reasoning=line.llm.capabilities.reasoning,
         truncation="truncation" in line.llm.capabilities.heeds,
         context=line.llm.capabilities.context,
         temperature=_temperature(line.config.llm.options),
+        answers_to=functools.partial(_leads_to, config, line.name),
         speculation=line.config.speculation and line.transcription.capabilities.streaming,
     )
+
+
+def endpointing_reads(line: Line) -> frozenset[Literal["sound", "words"]]:
+    """Returns what is looked at under `semantic_vad`. The detector that is not the pipeline's own goes by silence alone
+    where words would cost a transcription more for each pause.
+    """
+    if line.endpointing.reads or line.transcription.capabilities.streaming:
+        return line.judge.reads
+    return frozenset()
+
+
+def _leads_to(config: Config, pipeline: str, name: str) -> bool:
+    """Returns whether clients mean a pipeline by a name. Agents SDKs name OpenAI's model in every update."""
+    try:
+        return config.resolve(name) == pipeline
+    except UnknownModelError:
+        return False
 
 
 def _temperature(options: object) -> float | None:

@@ -32,6 +32,7 @@ from pipeline.types import (
     TurnRequest,
 )
 from pipeline.workers import CancelToken, SerialWorker, wait_out
+from server.filtering import SoundFilter
 from server.hearing import Hearing, Question
 from server.keepsakes import Keepsakes
 from server.mcp_links import McpLinks
@@ -42,6 +43,7 @@ from server.realtime.inbox import (
     Disconnected,
     Event,
     Hypothesis,
+    IdleTimer,
     PartialTranscript,
     PauseAssessed,
     Transcribed,
@@ -151,6 +153,7 @@ class Session:
         expires_at = int(time.time()) + SESSION_S
         self._machine = Machine(profile, new_id, expires_at, asked_model, kind=kind, changes=changes)
         self._trace = traces.open(self._machine.session.id) if traces is not None else None
+        self._filter = SoundFilter()
         self._timings = Timings() if timings else None
         self._store = AudioStore()
         self._keepsakes = Keepsakes()
@@ -158,13 +161,20 @@ class Session:
         self._hearing = Hearing(line.transcription, line.timeouts.transcription, self._show_words)
         self._model: LanguageModelStream = line.llm.open()
         self._endpointing = SerialWorker("endpointing")
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._runs: dict[RunId, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._mcp = McpLinks(self._inbox.put_now, self._spawn)
         self._ended = False
-        self._dispatch: dict[type, Callable[[Any], None]] = {
+        self._dispatch = self._commands()
+
+    def _commands(self) -> dict[type, Callable[[Any], None]]:
+        """Returns what carries out each command of the machine."""
+        return {
             do.Send: lambda send: self._send(send.event),
             do.StoreAudio: self._store_audio,
+            do.ReduceNoise: lambda how: self._filter.reduce_noise(how.field),
+            do.SetIdleTimer: self._set_idle_timer,
             do.ResetVoice: lambda reset: self._voice.reset(reset.epoch),
             do.ForgetAudio: lambda forget: self._store.forget(forget.before),
             do.Transcribe: lambda feed: self._hearing.feed(feed.turn, self._store.read(feed.start, feed.end)),
@@ -205,7 +215,7 @@ class Session:
                 self._note(event)
                 if self._timings is not None:
                     self._timings.observe(event, commands, time.monotonic())
-                self._carry_out(commands)
+                self._carry_out(await self._filter.apply(commands))
                 # The queue hands over what it has without a pause; others want the loop as well.
                 await asyncio.sleep(0)
         finally:
@@ -256,6 +266,8 @@ class Session:
         if not self._ended:
             with contextlib.suppress(SlowClient):
                 self._carry_out(self._handle(Disconnected()))
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         self._voice.close()
         self._hearing.close()
         self._endpointing.abandon()
@@ -295,6 +307,14 @@ class Session:
     def _heard(self, verdict: VoiceVerdict | VoiceFailed) -> None:
         self._inbox.put_now(verdict)
 
+    def _set_idle_timer(self, wait: do.SetIdleTimer) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        if wait.after_ms is not None:
+            due = IdleTimer(wait.number)
+            self._idle_timer = asyncio.get_running_loop().call_later(wait.after_ms / 1000, self._inbox.put_now, due)
+
     def _show_words(self, turn: int, text: str, tokens: tuple[TokenLogProbability, ...]) -> None:
         self._inbox.put_now(PartialTranscript(turn, text, tokens))
 
@@ -326,7 +346,7 @@ class Session:
             resampler = StreamResampler(WIRE_RATE, LISTENING_RATE)
             audio = np.concatenate((resampler.process(sound), resampler.flush()))
             pause = Pause(audio, ask.words, ask.most_ms)
-            return self._line.endpointing.assess(pause, cancel)
+            return self._line.judge.assess(pause, cancel)
 
         async def report() -> None:
             worker = self._endpointing

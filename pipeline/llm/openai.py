@@ -278,7 +278,9 @@ def _content(message: Message) -> list[dict[str, Any]]:
 def _tool(tool: Tool) -> dict[str, Any]:
     # An empty schema means an object without fields; some endpoints refuse one that does not say so.
     parameters = dict(tool.parameters) or {"type": "object", "properties": {}}
-    function = {"name": tool.name, "description": tool.description, "parameters": parameters}
+    function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": parameters}
+    if tool.strict:
+        function["strict"] = True
     return {"type": "function", "function": function}
 
 

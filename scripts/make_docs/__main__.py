@@ -5,11 +5,14 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from scripts.make_docs import engines
+from scripts.make_docs import engines, protocol
 
 ROOT = Path(__file__).parents[2]
 
-DOCUMENTS: Mapping[str, Callable[[], str]] = {"docs/engines.md": engines.document}
+DOCUMENTS: Mapping[str, Callable[[], str]] = {
+    "docs/engines.md": engines.document,
+    "docs/protocol.md": protocol.document,
+}
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ from msgspec import inspect as types
 
 from pipeline.config import DEFAULT_TIMEOUTS
 from pipeline.registry import STAGES, EngineClass, StageName, engine_names, find_engine
+from scripts.make_docs.words import cell, in_words
 
 _TITLES: dict[StageName, str] = {
     "vad": "Voice activity detection (`vad`)",
@@ -61,7 +62,7 @@ def _section(engine: EngineClass) -> str:
 
 def _row(field: msgspec.structs.FieldInfo) -> str:
     default = "**required**" if field.required else _written(_default(field))
-    kind = _in_words(types.type_info(field.type)).replace("|", "\\|")
+    kind = cell(in_words(types.type_info(field.type)))
     return f"| `{field.encode_name}` | {kind} | {default} | {_meaning(field.type)} |\n"
 
 
@@ -92,38 +93,5 @@ def _meaning(kind: Any) -> str:
     if get_origin(kind) is Annotated:
         for note in get_args(kind)[1:]:
             if isinstance(note, msgspec.Meta) and note.description:
-                return " ".join(note.description.split()).replace("|", "\\|")
+                return cell(note.description)
     raise ValueError(f"an option of type {kind} says nothing of its meaning: give it a Meta(description=…)")
-
-
-def _in_words(kind: types.Type) -> str:  # noqa: PLR0911 - one answer a type
-    match kind:
-        case types.Metadata(type=inner):
-            return _in_words(inner)
-        case types.LiteralType(values=values):
-            return ", ".join(f"`{value}`" for value in values)
-        case types.IntType() | types.FloatType():
-            return ("whole number" if isinstance(kind, types.IntType) else "number") + _range(kind)
-        case types.BoolType():
-            return "true or false"
-        case types.StrType():
-            return "text"
-        case types.UnionType(types=inner):
-            return " or ".join(_in_words(each) for each in inner if not isinstance(each, types.NoneType))
-        case types.ListType(item_type=item) | types.VarTupleType(item_type=item):
-            return f"list of {_in_words(item)}"
-        case types.DictType():
-            return "keys with values"
-        case _:
-            return type(kind).__name__.removesuffix("Type").lower()
-
-
-def _range(kind: types.IntType | types.FloatType) -> str:
-    least = f"≥ {_number(kind.ge)}" if kind.ge is not None else f"> {_number(kind.gt)}" if kind.gt is not None else ""
-    most = f"≤ {_number(kind.le)}" if kind.le is not None else f"< {_number(kind.lt)}" if kind.lt is not None else ""
-    limits = ", ".join(limit for limit in (least, most) if limit)
-    return f" {limits}" if limits else ""
-
-
-def _number(value: float | None) -> str:
-    return str(value) if isinstance(value, int) else f"{value:g}"

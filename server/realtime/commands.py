@@ -6,6 +6,7 @@ Positions are ticks of the input clock: samples at 24 kHz.
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from pipeline.noise import NoiseField
 from pipeline.types import RunId, TurnRequest
 from server.realtime.mcp_schema import McpServer
 from server.realtime.schema import AudioFormat
@@ -27,6 +28,24 @@ class StoreAudio:
 
     audio: bytes
     listen_epoch: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceNoise:
+    """From now on noise is taken out of appended sound, before it is kept and before the detector hears it.
+
+    None: it is left as it is.
+    """
+
+    field: NoiseField | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetIdleTimer:
+    """Brings `IdleTimer` with this number in so many ms, and no earlier one any more. None: none at all."""
+
+    number: int
+    after_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +216,8 @@ class CloseMcpServer:
 Command: TypeAlias = (
     Send
     | StoreAudio
+    | ReduceNoise
+    | SetIdleTimer
     | ResetVoice
     | ForgetAudio
     | Transcribe

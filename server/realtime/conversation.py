@@ -12,6 +12,12 @@ from server.realtime.refusal import Refusal
 from server.realtime.schema import ContentPart, Item
 from server.realtime.usage import ms_to_ticks, ticks_to_ms
 
+SILENCE = "..."
+"""What the model, which cannot hear it, is told that a user said who said nothing for too long."""
+
+_TICKS_A_CHARACTER = 24_000 // 15
+"""How long a character of speech takes, before the voice has shown it: 150 words a minute of six characters."""
+
 PartKind = Literal["input_audio", "output_text", "output_audio"]
 
 
@@ -106,8 +112,15 @@ class SpokenReply:
         self.spans = [Span(text, 0, self.sent)] if text else []
         self.heard = None
 
-    def settle(self) -> None:
-        """Notes that all of it has been made."""
+    def settle(self, was_finished: bool) -> None:
+        """Notes that no more of it will be made. Unless it `was_finished`, the last clause was cut somewhere: by what
+        a character of the clauses before it took, its sound would have gone on.
+        """
+        if self.spans and not was_finished:
+            *whole, last = self.spans
+            ticks = sum(span.end - span.start for span in whole) or _TICKS_A_CHARACTER
+            characters = sum(len(span.text) for span in whole) or 1
+            last.end = max(last.end, last.start + len(last.text.strip()) * ticks // characters)
         if self.cut_ms is not None:
             self.truncate(self.cut_ms, in_progress=False)
 
@@ -123,6 +136,8 @@ class MessageItem:
     status: Status = "completed"
     heard_ticks: int = 0
     """Length of the user's sound, samples at 24 kHz."""
+    timed_out: bool = False
+    """Whether the user said nothing in it for so long that the model is to go on."""
     spoken: SpokenReply | None = None
     has_part: bool = True
     """False until an assistant item has begun its content."""
@@ -135,6 +150,8 @@ class MessageItem:
     def message(self) -> Message | None:
         """Returns the item as the model sees it; None when there is nothing in it."""
         text = self.spoken.heard_text() if self.spoken else (self.text or "")
+        if self.timed_out:
+            text = SILENCE
         return Message(self.role, text.strip(), heard=self.heard_ticks) if text.strip() else None
 
     def wire(self) -> Item:
@@ -338,6 +355,25 @@ class Conversation:
         for item in self._items:
             if isinstance(item, MessageItem) and item.spoken is not None:
                 ends = item.spoken.interrupt(now, ends)
+
+    def played_until(self) -> int:
+        """Returns when the replies have been played that were sent, in ms: they are played one after the other."""
+        ends = 0
+        for item in self._items:
+            if isinstance(item, MessageItem) and (spoken := item.spoken) and spoken.first_sent_ms is not None:
+                heard = spoken.sent if spoken.heard is None else spoken.heard
+                ends = max(ends, spoken.first_sent_ms) + ticks_to_ms(heard)
+        return ends
+
+    def awaits_output(self) -> bool:
+        """Whether a call that the model made last is still without its output."""
+        outputs = {item.call_id for item in self._items if isinstance(item, CallOutputItem)}
+        for item in reversed(self._items):
+            if not isinstance(item, CallItem | CallOutputItem):
+                return False
+            if isinstance(item, CallItem) and item.status == "completed" and item.call_id not in outputs:
+                return True
+        return False
 
     def _index(self, item_id: str, param: str) -> int:
         for index, item in enumerate(self._items):

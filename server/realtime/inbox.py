@@ -42,6 +42,13 @@ class VoiceFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class IdleTimer:
+    """The timer with this number has run out; see `commands.SetIdleTimer`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class PauseAssessed:
     """How much silence ends the turn, by the end-of-turn detector, for the pause of this run."""
 
@@ -121,6 +128,7 @@ Event: TypeAlias = (
     | Refused
     | VoiceVerdict
     | VoiceFailed
+    | IdleTimer
     | PauseAssessed
     | Hypothesis
     | PartialTranscript

@@ -26,7 +26,7 @@ from server.realtime.inbox import VoiceVerdict
 from server.realtime.outbox import Outbox
 from server.realtime.refusal import Refusal
 from server.realtime.schema import TurnDetection
-from server.realtime.server_events import Cleared, SpeechStarted, SpeechStopped
+from server.realtime.server_events import Cleared, SpeechStarted, SpeechStopped, TimeoutTriggered
 from server.realtime.usage import ms_to_ticks, ticks_to_ms
 
 QUIET_MS = 64
@@ -96,6 +96,9 @@ class Turns(Protocol):
     def committed(self, utterance: Utterance, end: int, by_voice: bool) -> None:
         """The sound `[utterance.start, end)` is an item now."""
 
+    def timed_out(self, utterance: Utterance, end: int) -> None:
+        """The sound `[utterance.start, end)` is an item in which nobody speaks."""
+
     def dropped(self) -> None:
         """The utterance under way was cleared."""
 
@@ -109,6 +112,8 @@ class Listening:
         self._detection = detection
         self._epoch = 0
         self._floor = 0
+        self.judged = 0
+        """Tick up to which the detector has judged the sound."""
         self.phase = Phase.IDLE
         self.utterance: Utterance | None = None
         self.tally = Tally()
@@ -166,6 +171,7 @@ class Listening:
         detection = self._detection
         if detection is None or verdict.epoch != self._epoch:
             return
+        self.judged = verdict.end
         voiced = verdict.probability >= detection.threshold
         if self.utterance is None:
             if voiced:
@@ -220,6 +226,20 @@ class Listening:
             self._send_stopped(self.utterance, end)
         self._feed(end)
         self._commit(self.utterance, end, by_voice=False)
+
+    def time_out(self, start: int) -> None:
+        """Commits what the buffer holds of a silence that began at tick `start`; what is not judged yet stays."""
+        end = max(self._floor, self.judged)
+        utterance = self._begin(self._floor)
+        self._outbox.send(
+            TimeoutTriggered(
+                audio_start_ms=ticks_to_ms(min(start, end)), audio_end_ms=ticks_to_ms(end), item_id=utterance.item_id
+            )
+        )
+        self.tally.committed += end - self._floor
+        self._outbox.put(KeepSpoken(utterance.item_id, utterance.start, end))
+        self._set_floor(end)
+        self._turns.timed_out(utterance, end)
 
     def clear(self) -> None:
         """Drops all that waits."""

@@ -18,13 +18,15 @@ from msgspec import UNSET
 
 from pipeline.types import Tool
 from server.realtime import client_events as client
-from server.realtime.commands import AssessPause, Command, ForgetSound, Hypothesise, SetTranscription
+from server.realtime.commands import AssessPause, Command, ForgetSound, Hypothesise, ReduceNoise, SetTranscription
 from server.realtime.conversation import Conversation, MessageItem
 from server.realtime.given import fitting
+from server.realtime.idling import Idling
 from server.realtime.inbox import (
     Disconnected,
     Event,
     Hypothesis,
+    IdleTimer,
     PartialTranscript,
     PauseAssessed,
     Refused,
@@ -45,7 +47,15 @@ from server.realtime.own_input import check_images, own_input
 from server.realtime.refusal import Refusal
 from server.realtime.reply import ReplyConfig
 from server.realtime.responding import Responding
-from server.realtime.schema import ErrorBody, FunctionTool, ResponseParams, SemanticVad, Session, SessionKind
+from server.realtime.schema import (
+    ErrorBody,
+    FunctionTool,
+    ResponseParams,
+    SemanticVad,
+    Session,
+    SessionKind,
+    TurnDetection,
+)
 from server.realtime.server_events import (
     Committed,
     ConversationCreated,
@@ -110,6 +120,7 @@ class Machine:
         self._responding = Responding(self._outbox, self._conversation, self._mcp)
         self._transcripts = Transcripts(self._outbox, self._conversation, self._responding, lambda: self._session)
         self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
+        self._idling = Idling(self._outbox, self.listening, self._responding, self._conversation)
         self._decoder = decoder_of(self._session.audio.input.format)
         self._answer_next = False
         """Whether something was said, while a response was active, that is to be answered after it."""
@@ -129,6 +140,7 @@ class Machine:
             Refused: lambda refused: self._outbox.send(Error(error=refused.error)),
             VoiceVerdict: self.listening.judge,
             VoiceFailed: self._voice_failed,
+            IdleTimer: lambda timer: self._idling.elapsed(timer.number, self._turn_detection),
             PauseAssessed: lambda assessed: self.listening.assess(assessed.run, assessed.silence_ms),
             Hypothesis: self._hypothesis,
             PartialTranscript: lambda partial: self._transcripts.show_partial(partial, self.listening.utterance),
@@ -142,6 +154,10 @@ class Machine:
         """The effective configuration."""
         return self._session
 
+    @property
+    def _turn_detection(self) -> TurnDetection | None:
+        return self._session.audio.input.turn_detection
+
     def start(self) -> list[Command]:
         """Greets the client."""
         self._outbox.send(SessionCreated(session=shown(self._session)))
@@ -149,6 +165,8 @@ class Machine:
             self._outbox.send(ConversationCreated(conversation=ConversationInfo(id=self._responding.conversation_id)))
         self._mcp.configure(self._session.tools)
         self._set_transcription()
+        if self._session.audio.input.noise_reduction is not None:
+            self._set_noise_reduction()
         return self._outbox.drain()
 
     def handle(self, event: Event, now: int) -> list[Command]:
@@ -175,23 +193,25 @@ class Machine:
         except Refusal as refusal:
             event_id = event.event_id if isinstance(event, client.ClientEvent) else None
             self._outbox.send(Error(error=refusal.body(event_id)))
+        self._idling.watch(self._turn_detection)
         return self._outbox.drain()
 
     def _close(self) -> None:
         self._closed = True
         self._responding.close()
         self.listening.close()
+        self._idling.close()
 
     # --- what the user says (listening.Turns) ---
 
     def speech_started(self) -> None:
-        detection = self._session.audio.input.turn_detection
+        detection = self._turn_detection
         if detection is not None and detection.interrupt_response:
             self._conversation.interrupt(self._outbox.now)
             self._responding.interrupt()
 
     def paused(self, utterance: Utterance) -> None:
-        detection = self._session.audio.input.turn_detection
+        detection = self._turn_detection
         semantic = isinstance(detection, SemanticVad)
         by_words = semantic and "words" in self._profile.endpointing_reads
         if semantic and not by_words:
@@ -200,7 +220,7 @@ class Machine:
             self._outbox.put(Hypothesise(utterance.run))
 
     def _assess(self, utterance: Utterance, words: str) -> None:
-        detection = self._session.audio.input.turn_detection
+        detection = self._turn_detection
         assert detection is not None
         self._outbox.put(AssessPause(utterance.run, utterance.start, utterance.fed, words, detection.most_ms))
 
@@ -214,16 +234,32 @@ class Machine:
         item = MessageItem(
             id=utterance.item_id, role="user", part="input_audio", text=None, heard_ticks=end - utterance.start
         )
-        previous = self._conversation.append(item)
         self._transcripts.expect(utterance, item)
-        self._outbox.send(Committed(previous_item_id=previous, item_id=item.id))
-        self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
-        self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))
-        detection = self._session.audio.input.turn_detection
+        self._add_committed(item)
+        detection = self._turn_detection
         if by_voice and detection is not None and detection.create_response:
             self._answer_next = True
         else:
             self._responding.drop_held()
+
+    def timed_out(self, utterance: Utterance, end: int) -> None:
+        """Nobody is asked what was said: by the detector's word that is nothing, and transcribers invent words."""
+        ticks = end - utterance.start
+        item = MessageItem(
+            id=utterance.item_id, role="user", part="input_audio", text="", heard_ticks=ticks, timed_out=True
+        )
+        self._add_committed(item)
+        self._transcripts.nothing_said(item)
+        detection = self._turn_detection
+        if detection is not None and detection.create_response:
+            self._responding.create(self._reply_config())
+
+    def _add_committed(self, item: MessageItem) -> None:
+        previous = self._conversation.append(item)
+        self._responding.has_answered = False
+        self._outbox.send(Committed(previous_item_id=previous, item_id=item.id))
+        self._outbox.send(ItemAdded(previous_item_id=previous, item=item.wire()))
+        self._outbox.send(ItemDone(previous_item_id=previous, item=item.wire()))
 
     def _answer_what_waits(self) -> None:
         idle = self.listening.phase is Phase.IDLE and self._responding.active is None
@@ -242,7 +278,7 @@ class Machine:
 
     def _hypothesis(self, hypothesis: Hypothesis) -> None:
         utterance = self.listening.utterance
-        detection = self._session.audio.input.turn_detection
+        detection = self._turn_detection
         if detection is None or utterance is None or self.listening.phase is not Phase.MAYBE_DONE:
             return
         if utterance.run != hypothesis.run:
@@ -267,10 +303,16 @@ class Machine:
             self._decoder = decoder_of(new.audio.input.format)
         if new.audio.input.transcription != old.audio.input.transcription:
             self._set_transcription()
+        if new.audio.input.noise_reduction != old.audio.input.noise_reduction:
+            self._set_noise_reduction()
         self._outbox.send(SessionUpdated(session=shown(new)))
         if "tools" in event.session:
             self._mcp.configure(new.tools)
             self._responding.sweep()
+
+    def _set_noise_reduction(self) -> None:
+        reduction = self._session.audio.input.noise_reduction
+        self._outbox.put(ReduceNoise(None if reduction is None else reduction.type))
 
     def _set_transcription(self) -> None:
         transcription = self._session.audio.input.transcription

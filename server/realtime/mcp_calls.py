@@ -34,6 +34,7 @@ class McpCall:
     item: McpCallItem
     server: McpServer
     output_index: int
+    in_conversation: bool = True
 
 
 @dataclass(slots=True)
@@ -76,7 +77,7 @@ class McpCalls:
         item.result = result
         kind = McpCallFailed if isinstance(result, McpError) else McpCallCompleted
         self.outbox.send(kind(item_id=item.id, output_index=call.output_index))
-        if self.conversation.find(item.id) is item:
+        if call.in_conversation:
             self.outbox.send(ItemDone(previous_item_id=self.conversation.before(item), item=item.wire()))
 
     def abandon(self, call_id: str) -> None:

@@ -169,8 +169,7 @@ class McpListings:
         self._outbox.send(Error(error=body))
 
     def _done(self, item: McpListItem) -> None:
-        if self._conversation.find(item.id) is item:
-            self._outbox.send(ItemDone(previous_item_id=self._conversation.before(item), item=item.wire()))
+        self._outbox.send(ItemDone(previous_item_id=self._conversation.before(item), item=item.wire()))
 
     def _find(self, item_id: str) -> _Listing | None:
         return next((listing for listing in self._listings.values() if listing.item.id == item_id), None)

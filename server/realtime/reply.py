@@ -313,7 +313,7 @@ class Reply:
         self._close_part(item)
         item.status = status
         if item.spoken is not None:
-            item.spoken.settle()
+            item.spoken.settle(was_finished)
 
     def _close_call(self, item: CallItem, status: Literal["completed", "incomplete"]) -> None:
         if status == "completed" and not item.arguments.strip():
@@ -327,7 +327,7 @@ class Reply:
             self._add_arguments(item, "{}")
         self.outbox.send(McpCallArgumentsDone(arguments=item.arguments, **self._item_place(item)))
         index = len(self.items) - 1
-        call = McpCall(item, self.config.remote[item.tool].server, index)
+        call = McpCall(item, self.config.remote[item.tool].server, index, self.conversation is not None)
         problem = _why_not_made(item, status, sum(isinstance(made, McpCallItem) for made in self.items))
         if problem is None:
             self._calling[item.id] = index

@@ -60,6 +60,8 @@ class Responding:
         self._replies: dict[str, Reply] = {}
         self._held: Held | None = None
         self.audio_was_sent = False
+        self.has_answered = False
+        """Whether a response of the default conversation has ended since the user spoke last."""
         self.handlers: Mapping[type, Callable[[Any], None]] = {
             **dict.fromkeys((TurnText, TurnClause, TurnAudio, TurnCall, TurnFinished, TurnFailed), self.take),
             McpToolsListed: self._mcp_listed,
@@ -305,6 +307,7 @@ class Responding:
     def _end(self, reply: Reply, outcome: Outcome) -> None:
         assert reply.phase is not ReplyPhase.ENDED
         del self._replies[reply.id]
+        self.has_answered |= reply.conversation is not None
         reply.end(outcome)
         if reply.config.servers:
             self.sweep()

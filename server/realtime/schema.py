@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from pipeline.noise import NoiseField
 from server.realtime.mcp_schema import McpChoice, McpError, McpListedTool, McpTool
 
 Milliseconds = Annotated[int, Meta(ge=0)]
@@ -38,7 +39,8 @@ class ServerVad(msgspec.Struct, tag_field="type", tag="server_vad", forbid_unkno
     threshold: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.5
     prefix_padding_ms: PaddingMs = 300
     silence_duration_ms: Milliseconds = 500
-    idle_timeout_ms: None = None
+    idle_timeout_ms: Annotated[int, Meta(ge=5_000, le=30_000)] | None = None
+    """Silence after the reply was played until the model is asked to go on; OpenAI's range."""
     create_response: bool = True
     interrupt_response: bool = True
 
@@ -82,10 +84,16 @@ class Transcription(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     delay: UnsetType | None = UNSET
 
 
+class NoiseReduction(msgspec.Struct, forbid_unknown_fields=True):
+    """What noise is taken out of the user's sound before anything hears it."""
+
+    type: NoiseField
+
+
 class AudioInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     format: AudioFormat = msgspec.field(default_factory=PcmFormat)
     transcription: Transcription | None = None
-    noise_reduction: None = None
+    noise_reduction: NoiseReduction | None = None
     turn_detection: TurnDetection | None = msgspec.field(default_factory=ServerVad)
 
 
@@ -138,6 +146,7 @@ class TokenLimits(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     """How many tokens the conversation may have, instructions and tools apart."""
 
     post_instructions: Annotated[int, Meta(ge=1)] | None = None
+    """Tokens; no more than the model's context has beside `max_output_tokens`. Null: what fits."""
 
 
 class RetentionRatio(
@@ -151,7 +160,9 @@ class RetentionRatio(
     """What part of a conversation that is too long is kept."""
 
     retention_ratio: Annotated[float, Meta(ge=0.0, le=1.0)]
+    """Of the tokens that are allowed."""
     token_limits: TokenLimits | None = None
+    """What is allowed; null: what fits into the model's context."""
 
 
 TruncationParam: TypeAlias = Literal["auto", "disabled"] | RetentionRatio
@@ -161,6 +172,7 @@ class Reasoning(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
     """How much a model that reasons does so before it replies. None: what its engine is set to."""
 
     effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
+    """A model that only reasons or does not takes `minimal` for not."""
 
 
 SessionKind: TypeAlias = Literal["realtime", "transcription"]
@@ -187,8 +199,13 @@ class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     tool_choice: ToolChoiceParam = "auto"
     max_output_tokens: MaxOutputTokens = "inf"
     parallel_tool_calls: bool = True
+    """Whether a reply may have several calls."""
     truncation: TruncationParam = "auto"
+    """What becomes of a conversation that is too long for the model. `auto`: the oldest goes; `disabled`: the response
+    fails.
+    """
     reasoning: Reasoning | None = None
+    """How much a model that reasons does so."""
     include: Include | None = None
     prompt: None = None
     tracing: Tracing | None = None
@@ -221,7 +238,9 @@ class ContentPart(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True
     transcript: str | UnsetType | None = UNSET
     audio: bytes | UnsetType | None = UNSET
     image_url: str | UnsetType | None = UNSET
+    """An image, for a model that sees: a PNG or JPEG of up to 8 MiB as a data URL in base64."""
     detail: Literal["auto", "low", "high"] | UnsetType | None = UNSET
+    """How closely the model is to look."""
 
 
 class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -297,7 +316,9 @@ class ResponseParams(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     tool_choice: ToolChoiceParam | None = None
     parallel_tool_calls: bool | None = None
     reasoning: Reasoning | None = None
+    """In place of the session's."""
     prompt: None = None
+    """Always null: stored prompts are kept by OpenAI."""
     temperature: float | None = None
     """As in `Session`."""
 

@@ -56,6 +56,14 @@ class SpeechStopped(ServerEvent, tag="input_audio_buffer.speech_stopped"):
     item_id: str
 
 
+class TimeoutTriggered(ServerEvent, tag="input_audio_buffer.timeout_triggered"):
+    """Nothing was said for `idle_timeout_ms` after the reply was played."""
+
+    audio_start_ms: int
+    audio_end_ms: int
+    item_id: str
+
+
 class Committed(ServerEvent, tag="input_audio_buffer.committed"):
     previous_item_id: str | None
     item_id: str

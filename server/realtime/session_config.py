@@ -1,7 +1,7 @@
 """The session's configuration: what it starts as, and how an update is merged, judged and applied."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,7 +52,9 @@ class Profile:
     forced_calls: bool = False
     """Whether the language model can be given tools, and be made to call one."""
     endpointing_reads: frozenset[Literal["sound", "words"]] = frozenset()
-    """What the end-of-turn detector looks at besides the silence; with nothing there is no `semantic_vad`."""
+    """What the end-of-turn detector looks at besides the silence."""
+    semantic_by_default: bool = False
+    """Whether sessions begin with `semantic_vad`."""
     temperature: float | None = None
     """What the language model is set to draw with; None: its engine does not say."""
     vision: bool = False
@@ -63,6 +65,8 @@ class Profile:
     """Whether the language model can be told what becomes of long conversations; how many tokens one may have with the
     reply to it, where that is known.
     """
+    answers_to: Callable[[str], bool] = lambda name: False
+    """Whether a name that clients have for a model means this pipeline, besides its own: an alias of models.yaml."""
     traces: bool = False
     """Whether there is a folder for traces. Without one, `tracing` is null whatever is asked for."""
 
@@ -71,7 +75,7 @@ def initial_session(profile: Profile, session_id: str, expires_at: int, kind: Se
     """Returns the configuration that a session starts with. `expires_at` is in seconds since 1970."""
     answers = kind == "realtime"
     # Whoever put such a detector into the pipeline wants it used by clients that do not choose, too.
-    detection = SemanticVad if profile.endpointing_reads else ServerVad
+    detection = SemanticVad if profile.semantic_by_default else ServerVad
     return Session(
         type=kind,
         id=session_id,
@@ -109,7 +113,7 @@ def updated_session(
     for name in FIXED_SESSION_FIELDS & update.keys():
         raise Refusal("unknown_parameter", f"`session.{name}` is set by the server.", f"session.{name}")
     merged = _merge(msgspec.to_builtins(session), update, profile.transcriber)
-    if merged["model"] == model:
+    if merged["model"] == model or (isinstance(merged["model"], str) and profile.answers_to(merged["model"])):
         merged["model"] = session.model
     if session.type == "transcription":
         without_responses(merged)
@@ -187,13 +191,6 @@ def _check(new: Session, old: Session, profile: Profile, voice_is_fixed: bool) -
             "invalid_value",
             f"The speech engine of '{profile.model}' speaks at speeds from {slowest:g} to {fastest:g}.",
             "session.audio.output.speed",
-        )
-    if isinstance(new.audio.input.turn_detection, SemanticVad) and not profile.endpointing_reads:
-        raise Refusal(
-            "invalid_value",
-            f"The pipeline '{profile.model}' ends turns by silence alone. Use 'server_vad', or give it an end-of-turn "
-            "detector in models.yaml (`endpointing: {engine: smart-turn, …}`).",
-            "session.audio.input.turn_detection.type",
         )
     if (new.tools, new.tool_choice) != (old.tools, old.tool_choice):
         check_tools(new.tools, new.tool_choice, profile, "session")
@@ -315,9 +312,7 @@ def speaks(asked: str, known: str) -> bool:
 
 
 _NOT_YET: tuple[tuple[str, str], ...] = (
-    (r"idle_timeout_ms", "An idle timeout is not there yet in this version of Parley"),
     (r"format\.(type|rate)", "The formats are audio/pcm at 24000 Hz, audio/pcmu and audio/pcma"),
-    (r"noise_reduction", "Noise reduction is not there yet in this version of Parley: it is null"),
     (r"(session|response)\.prompt", "Stored prompts are kept by OpenAI: send their text as `instructions`"),
     (r"delay", "Words are shown as soon as they are certain: it is null"),
     (r"languages", "The transcriber can be told of one; without any it recognises what is spoken, if it can"),

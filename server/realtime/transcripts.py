@@ -115,6 +115,16 @@ class Transcripts:
         if not awaited.item.is_pending:
             self._responding.words_are_known(awaited.item.id)
 
+    def nothing_said(self, item: MessageItem) -> None:
+        """Tells of an item in which nobody spoke, and which nobody is asked about."""
+        if self._is_wanted:
+            usage, logprobs = transcription_usage(Transcript("", tokens=0), 0), self._log_probs("", ())
+            self._outbox.send(
+                TranscriptionCompleted(
+                    item_id=item.id, content_index=_PART, transcript="", usage=usage, logprobs=logprobs
+                )
+            )
+
     def fail(self, fault: TranscriptionFault) -> None:
         """Notes that the words of a committed utterance, or of a recording, are lost."""
         awaited = self._awaited.pop(fault.turn, None)

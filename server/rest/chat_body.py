@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from pipeline.images import image_of
+from pipeline.json_schema import JsonSchema, UncheckedSchemaError
 from pipeline.line import Line
 from pipeline.reply_parts import is_json_object
 from pipeline.types import GenerationRequest, Image, Message, NamedTool, Prompt, Tool, ToolCall, ToolChoice
@@ -252,8 +253,7 @@ def _stop(body: ChatBody) -> tuple[str, ...]:
 def _tools(body: ChatBody, line: Line) -> tuple[Tool, ...]:
     for index, tool in enumerate(body.tools or ()):
         if tool.function.strict:
-            problem = "That a call keeps to its schema is certain only where it is forced: leave `strict` out."
-            raise refused("unsupported_parameter", problem, f"tools[{index}].function.strict")
+            _check_strict(tool.function, f"tools[{index}].function")
     if body.tools and not line.llm.capabilities.tools:
         raise refused("unsupported_parameter", f"The language model of '{line.name}' cannot be given tools.", "tools")
     functions = [tool.function for tool in body.tools or ()]
@@ -261,7 +261,17 @@ def _tools(body: ChatBody, line: Line) -> tuple[Tool, ...]:
     for index, name in enumerate(names):
         if name in names[:index]:
             raise refused("invalid_value", f"There are two tools called '{name}'.", f"tools[{index}].function.name")
-    return tuple(Tool(each.name, each.description or "", each.parameters or {}) for each in functions)
+    return tuple(
+        Tool(each.name, each.description or "", each.parameters or {}, strict=bool(each.strict)) for each in functions
+    )
+
+
+def _check_strict(function: Function, where: str) -> None:
+    try:
+        JsonSchema(function.parameters or {})
+    except UncheckedSchemaError as error:
+        problem = f"That calls keep to this schema cannot be promised ({error}): change it, or leave `strict` out."
+        raise refused("unsupported_parameter", problem, f"{where}.parameters") from None
 
 
 def _tool_choice(body: ChatBody, tools: Sequence[Tool], line: Line) -> ToolChoice:

@@ -66,7 +66,7 @@ def _capabilities(line: Line, service: Service) -> dict[str, Any]:
         "realtime": {
             "input_formats": _formats(AudioInput),
             "output_formats": _formats(AudioOutput),
-            "turn_detection": ["server_vad", *(["semantic_vad"] if line.endpointing.reads else [])],
+            "turn_detection": ["server_vad", "semantic_vad"],
         },
         "transcription": {
             "engine": line.config.transcription.engine,

@@ -17,16 +17,14 @@ from pipeline.g711 import A_LAW, MU_LAW
 from tests.e2e.client import RATE, Client, spoken, understood
 from tests.e2e.conftest import Server
 from tests.speech import silence
-from tests.wire.sdk import check_beta
+from tests.wire_checker import next_on
 
 QUESTION = "what is your name"
 TELEPHONE_FRAME = 160
 
 
 class BetaClient(Client):
-    """One session in beta: every event is checked against the package's types for it."""
-
-    check = staticmethod(check_beta)
+    """One session in beta."""
 
     async def send(self, **event: Any) -> None:
         await self.send_frame(json.dumps(event))
@@ -221,6 +219,6 @@ async def test_a_browser_asks_for_it_by_subprotocol(server: Server, offered: tup
         http.ws_connect(f"http://127.0.0.1:{server.port}/v1/realtime", protocols=offered) as websocket,
     ):
         assert websocket.protocol == echoed
-        created = await websocket.receive_json()
+        created = next_on(websocket, await websocket.receive_json())
         assert created["session"]["modalities"] == ["text", "audio"]
-        assert (await websocket.receive_json())["type"] == "conversation.created"
+        assert next_on(websocket, await websocket.receive_json())["type"] == "conversation.created"

@@ -23,6 +23,7 @@ from server.cli import main
 from server.cli.wav import read_wav, write_wav
 from tests.e2e.conftest import HERE, Server, python_path, serving
 from tests.speech import say, silence
+from tests.wire_checker import next_on
 
 OWN = "own-key-of-the-tests"
 
@@ -85,7 +86,7 @@ async def api(locked: Locked) -> AsyncIterator[AsyncOpenAI]:
 async def next_event(connection: Any, kind: str) -> Any:
     async with asyncio.timeout(20):
         while True:
-            event = json.loads(await connection.recv_bytes())
+            event = next_on(connection, json.loads(await connection.recv_bytes()))
             assert event["type"] != "error", event
             if event["type"] == kind:
                 return event
@@ -171,14 +172,14 @@ async def test_a_frame_of_15_mib_of_sound_is_taken(server: Server) -> None:
         aiohttp.ClientSession() as http,
         http.ws_connect(f"http://127.0.0.1:{server.port}/v1/realtime?model=echo") as websocket,
     ):
-        assert (await websocket.receive_json())["type"] == "session.created"
+        assert next_on(websocket, await websocket.receive_json())["type"] == "session.created"
         session = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
         await websocket.send_json({"type": "session.update", "session": session})
-        assert (await websocket.receive_json())["type"] == "session.updated"
+        assert next_on(websocket, await websocket.receive_json())["type"] == "session.updated"
         audio = base64.b64encode(bytes(15 * 1024 * 1024)).decode()
         await websocket.send_json({"type": "input_audio_buffer.append", "audio": audio})
         await websocket.send_json({"type": "input_audio_buffer.clear"})
-        assert (await websocket.receive_json(timeout=30))["type"] == "input_audio_buffer.cleared"
+        assert next_on(websocket, await websocket.receive_json(timeout=30))["type"] == "input_audio_buffer.cleared"
 
 
 # --- parley talk ---

@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.client import Client, connect, spoken, understood
 from tests.e2e.conftest import Server
 from tests.speech import word_errors
+from tests.wire_checker import next_on
 
 
 async def ask(client: Client, text: str, count: int) -> dict[str, object]:
@@ -171,4 +172,4 @@ async def test_a_client_that_cannot_be_served_is_told_why(server: Server) -> Non
             assert refused.value.status == status
         async with http.ws_connect(f"{base}?model=gpt-realtime", protocols=("realtime",)) as websocket:
             assert websocket.protocol == "realtime"
-            assert (await websocket.receive_json())["type"] == "session.created"
+            assert next_on(websocket, await websocket.receive_json())["type"] == "session.created"

@@ -35,17 +35,18 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture(scope="module")
-def able(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Iterator[Server]:
-    """A server whose transcribers tell log probabilities: Whisper, and a service."""
-    folder = tmp_path_factory.mktemp("able")
+def server(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Iterator[Server]:
+    """A server with three transcribers: PocketSphinx, and two that tell log probabilities: Whisper, and a service."""
+    folder = tmp_path_factory.mktemp("ears")
     around = {"vad": {"engine": "silero"}, "llm": {"engine": "echo"}, "tts": {"engine": "beeper"}}
     service = {"engine": "openai", "base_url": endpoint.base_url, "model": "test", "log_probabilities": True}
     models = {
+        "mini": {**around, "transcription": {"engine": "pocketsphinx", "timeout": PATIENCE_S}},
         "whisper": {**around, "transcription": {"engine": "faster-whisper", "model": str(WEIGHTS / "whisper-tiny")}},
         "remote": {**around, "transcription": service},
     }
     config = folder / "models.yaml"
-    config.write_text(yaml.safe_dump({"default": "whisper", "models": models}))
+    config.write_text(yaml.safe_dump({"default": "mini", "models": models}))
     with serving(config, list(models), folder, PYTHONPATH=python_path()) as server:
         yield server
 
@@ -171,9 +172,9 @@ async def test_an_ephemeral_key_opens_the_session_that_it_was_made_for(server: S
         assert understood(QUESTION, (await said(client, QUESTION))["transcript"])
 
 
-async def test_whisper_tells_segments_and_the_probability_of_each_token(able: Server) -> None:
+async def test_whisper_tells_segments_and_the_probability_of_each_token(server: Server) -> None:
     manual = {"input": {"turn_detection": None}}
-    async with listening(able.port, extra_query=INTENT, model="whisper") as client:
+    async with listening(server.port, extra_query=INTENT, model="whisper") as client:
         await configure(client, audio=manual, include=[LOGPROBS])
         completed = await said(client, QUESTION)
         assert plain(completed["transcript"]) == QUESTION
@@ -190,12 +191,12 @@ async def test_whisper_tells_segments_and_the_probability_of_each_token(able: Se
 
 
 async def test_a_service_is_told_language_and_prompt_and_asked_for_probabilities(
-    able: Server, endpoint: Endpoint
+    server: Server, endpoint: Endpoint
 ) -> None:
     told = {"text": "good morning", "logprobs": [{"token": "good", "logprob": -0.5, "bytes": list(b"good")}]}
     endpoint.tell("transcription", json_answer(told))
     transcription = {"model": "whisper-1", "language": "de-CH", "prompt": "Namen.", "keywords": ["Parley"]}
-    async with listening(able.port, extra_query=INTENT, model="remote") as client:
+    async with listening(server.port, extra_query=INTENT, model="remote") as client:
         await configure(
             client, audio={"input": {"turn_detection": None, "transcription": transcription}}, include=[LOGPROBS]
         )
@@ -261,8 +262,8 @@ async def test_in_beta_the_client_commits_and_is_told_of_what_it_cannot_have(ser
         assert nothing_was_answered(client)
 
 
-async def test_in_beta_whisper_tells_the_probability_of_each_token(able: Server) -> None:
-    async with older(able.port, "whisper") as client:
+async def test_in_beta_whisper_tells_the_probability_of_each_token(server: Server) -> None:
+    async with older(server.port, "whisper") as client:
         await client.send(type="transcription_session.update", session={"turn_detection": None, "include": [LOGPROBS]})
         assert (await client.wait_for("transcription_session.updated"))["session"]["include"] == [LOGPROBS]
         completed = await said(client, QUESTION)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -191,6 +192,9 @@ async def test_tools_and_how_they_are_to_be_used_are_sent(endpoint: Endpoint) ->
     assert asked["tools"][0]["function"]["parameters"] == WEATHER.parameters
     assert asked["tools"][1]["function"]["parameters"] == {"type": "object", "properties": {}}
     assert not {"tool_choice", "parallel_tool_calls"} & set(asked)
+    assert "strict" not in asked["tools"][0]["function"]
+    (tool,) = (await request_for(endpoint, Prompt((), (replace(WEATHER, strict=True),))))["tools"]
+    assert tool["function"]["strict"] is True
     asked = await request_for(endpoint, WITH_TOOLS, tool_choice="none", parallel_tool_calls=False)
     assert (asked["tool_choice"], asked["parallel_tool_calls"]) == ("none", False)
     assert (await request_for(endpoint, WITH_TOOLS, tool_choice="required"))["tool_choice"] == "required"

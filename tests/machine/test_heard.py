@@ -190,13 +190,30 @@ def test_a_cancelled_item_can_be_truncated_up_to_what_was_sent() -> None:
     world = World()
     write(world, "hello")
     world.client(type="response.create")
-    sing(world, running(world), "One two three four. ", 1_000)
+    sing(world, running(world), "One two three four. ", 2_000)
     world.client(type="response.cancel")
     item_id = spoken_item(world)
     truncate = {"type": "conversation.item.truncate", "item_id": item_id, "content_index": 0}
-    assert error_of(world.client(**truncate, audio_end_ms=1_001))["param"] == "audio_end_ms"
-    assert kinds(world.client(**truncate, audio_end_ms=500)) == ["conversation.item.truncated"]
+    assert error_of(world.client(**truncate, audio_end_ms=2_001))["param"] == "audio_end_ms"
+    assert kinds(world.client(**truncate, audio_end_ms=1_000)) == ["conversation.item.truncated"]
     assert transcript_of(world, item_id) == "One two"
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_of_a_clause_that_was_cut_while_its_sound_was_made_the_rest_was_not_heard(said: bool) -> None:
+    """The clause before it tells how long it would have been."""
+    world = World()
+    write(world, "hello")
+    world.client(type="response.create")
+    sing(world, running(world), "Once upon a time. ", 2_000)
+    sing(world, running(world), "There was a king. ", 1_000)
+    world.now += 5_000
+    world.client(type="response.cancel")
+    if said:
+        item_id = spoken_item(world)
+        world.client(type="conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=3_000)
+    say(world, "go on")
+    assert told(running(world))[1] == ("assistant", "Once upon a time. There was")
 
 
 def test_only_sound_of_the_assistant_can_be_truncated() -> None:

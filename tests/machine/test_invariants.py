@@ -17,6 +17,8 @@ TURN_DETECTIONS: list[Any] = [
     {"type": "server_vad", "silence_duration_ms": 200, "prefix_padding_ms": 0},
     {"type": "server_vad", "interrupt_response": False},
     {"type": "server_vad", "create_response": False},
+    {"type": "server_vad", "idle_timeout_ms": 5_000},
+    {"type": "server_vad", "idle_timeout_ms": 6_000, "create_response": False},
     {"type": "semantic_vad", "eagerness": "high"},
 ]
 
@@ -64,9 +66,9 @@ class Sessions(RuleBasedStateMachine):
             if self.world.judged == before:
                 return
 
-    @rule(ms=st.integers(0, 3000))
+    @rule(ms=st.one_of(st.integers(0, 3000), st.integers(5_000, 20_000)))
     def time_passes(self, ms: int) -> None:
-        self.world.now += ms
+        self.world.wait(ms)
 
     # --- the client ---
 

@@ -1,6 +1,7 @@
 """session.update: what is merged, what is refused, and how."""
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from tests.machine.scenes import (
     say,
     told,
 )
-from tests.machine.world import FRAME, World
+from tests.machine.world import FRAME, PROFILE, World
 
 
 def test_an_update_merges_what_is_there_and_keeps_the_rest() -> None:
@@ -59,6 +60,21 @@ UPDATES: list[tuple[dict[str, Any], tuple[str, ...], Any]] = [
     ({"audio": {"input": {"turn_detection": None}}}, ("audio", "input", "turn_detection"), None),
     ({"audio": {"input": {"transcription": None}}}, ("audio", "input", "transcription"), None),
     ({"audio": {"input": {"noise_reduction": None}}}, ("audio", "input", "noise_reduction"), None),
+    (
+        {"audio": {"input": {"noise_reduction": {"type": "near_field"}}}},
+        ("audio", "input", "noise_reduction"),
+        {"type": "near_field"},
+    ),
+    (
+        {"audio": {"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "low"}}}},
+        ("audio", "input", "turn_detection"),
+        {"type": "semantic_vad", "eagerness": "low", "create_response": True, "interrupt_response": True},
+    ),
+    (
+        {"audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 5000}}}},
+        ("audio", "input", "turn_detection", "idle_timeout_ms"),
+        5000,
+    ),
     (
         {"audio": {"input": {"transcription": {"model": "whisper-1", "language": "en"}}}},
         ("audio", "input", "transcription"),
@@ -115,6 +131,15 @@ def test_what_has_a_type_is_replaced_whole() -> None:
     assert (now["threshold"], now["silence_duration_ms"]) == (0.6, 500)
 
 
+def test_another_name_of_the_model_is_its_name() -> None:
+    """Agents SDKs name OpenAI's model in every update, whatever the URL names."""
+    world = World(dataclasses.replace(PROFILE, answers_to=lambda name: name.startswith("gpt-realtime")))
+    (updated,) = world.client(type="session.update", session={"type": "realtime", "model": "gpt-realtime-2.1"})
+    assert updated["session"]["model"] == "mini"
+    refused = world.client(type="session.update", session={"type": "realtime", "model": "gpt-4o"})
+    assert error_of(refused)["code"] == "cannot_change_model"
+
+
 BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [
     ({"type": "transcription"}, "invalid_value", "session.type"),
     ({"type": None}, "invalid_value", "session.type"),
@@ -159,10 +184,21 @@ BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [
         "session.audio.input.format.rate",
     ),
     (
-        {"audio": {"input": {"noise_reduction": {"type": "near_field"}}}},
-        "invalid_type",
-        "session.audio.input.noise_reduction",
+        {"audio": {"input": {"noise_reduction": {"type": "loud"}}}},
+        "invalid_value",
+        "session.audio.input.noise_reduction.type",
     ),
+    (
+        {"audio": {"input": {"noise_reduction": {}}}},
+        "missing_required_parameter",
+        "session.audio.input.noise_reduction.type",
+    ),
+    (
+        {"audio": {"input": {"noise_reduction": {"type": "near_field", "depth": 1}}}},
+        "unknown_parameter",
+        "session.audio.input.noise_reduction.depth",
+    ),
+    ({"audio": {"input": {"noise_reduction": "near_field"}}}, "invalid_type", "session.audio.input.noise_reduction"),
     (
         {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 1.5}}}},
         "invalid_value",
@@ -179,8 +215,18 @@ BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [
         "session.audio.input.turn_detection.prefix_padding_ms",
     ),
     (
-        {"audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 6000}}}},
-        "invalid_type",
+        {"audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 4999}}}},
+        "invalid_value",
+        "session.audio.input.turn_detection.idle_timeout_ms",
+    ),
+    (
+        {"audio": {"input": {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 30001}}}},
+        "invalid_value",
+        "session.audio.input.turn_detection.idle_timeout_ms",
+    ),
+    (
+        {"audio": {"input": {"turn_detection": {"type": "semantic_vad", "idle_timeout_ms": 6000}}}},
+        "unknown_parameter",
         "session.audio.input.turn_detection.idle_timeout_ms",
     ),
     (
@@ -189,9 +235,9 @@ BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [
         "session.audio.input.turn_detection.eagerness",
     ),
     (
-        {"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}},
+        {"audio": {"input": {"turn_detection": {"type": "semantic_vad", "eagerness": "eager"}}}},
         "invalid_value",
-        "session.audio.input.turn_detection.type",
+        "session.audio.input.turn_detection.eagerness",
     ),
     (
         {"audio": {"input": {"transcription": {"model": "ears-9000"}}}},

@@ -20,6 +20,9 @@ from tests.machine.scenes import (
 )
 from tests.machine.world import FRAME, PROFILE, READING, SEMANTIC, World
 
+MUTE = dataclasses.replace(PROFILE, speculation=False)
+"""A pipeline whose transcriber gives no words before the end, and that has no end-of-turn detector of its own."""
+
 
 def test_a_held_reply_is_released_at_the_commit_without_another_run() -> None:
     world = World()
@@ -284,14 +287,15 @@ def test_another_update_in_a_pause_leaves_the_pause_as_it_is() -> None:
     assert not held.cancelled
 
 
-def test_semantic_vad_is_refused_where_only_silence_counts() -> None:
-    world = World()
-    before = world.machine.session
-    sent = world.client(
-        type="session.update",
-        event_id="mine",
-        session={"type": "realtime", "audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}},
-    )
-    assert sent[0]["error"]["param"] == "session.audio.input.turn_detection.type"
-    assert "smart-turn" in sent[0]["error"]["message"]
-    assert world.machine.session == before
+def test_where_words_are_not_to_be_had_the_pause_is_judged_at_once() -> None:
+    turn_detection = {"type": "semantic_vad"}
+    world = configured({"type": "realtime", "audio": {"input": {"turn_detection": turn_detection}}}, MUTE)
+    world.speak(10, voiced=True)
+    world.speak(3, voiced=False)
+    assert not world.questions
+    assert [(pause.words, pause.most_ms) for pause in world.pauses] == [("", 4_000)]
+    world.assess(1_000)
+    world.speak(25, voiced=False)
+    assert not world.finishing, "not yet"
+    world.speak(5, voiced=False)
+    assert world.finishing

@@ -30,6 +30,7 @@ from server.realtime.inbox import (
     Disconnected,
     Event,
     Hypothesis,
+    IdleTimer,
     PartialTranscript,
     PauseAssessed,
     Transcribed,
@@ -42,7 +43,6 @@ from server.realtime.schema import SessionKind
 from server.realtime.session_config import Profile
 from server.realtime.usage import ms_to_ticks
 from server.wire import Dialect, beta, ga
-from tests.wire.sdk import check, check_beta
 from tests.wire_checker import WireChecker
 
 FRAME = 768
@@ -63,10 +63,10 @@ PROFILE = Profile(
 )
 
 
-SEMANTIC = dataclasses.replace(PROFILE, endpointing_reads=frozenset({"sound"}))
+SEMANTIC = dataclasses.replace(PROFILE, endpointing_reads=frozenset({"sound"}), semantic_by_default=True)
 """The like with an end-of-turn detector that listens: sessions begin with `semantic_vad`."""
 
-READING = dataclasses.replace(PROFILE, endpointing_reads=frozenset({"sound", "words"}))
+READING = dataclasses.replace(SEMANTIC, endpointing_reads=frozenset({"sound", "words"}))
 """The like with one that waits for the words."""
 
 
@@ -100,8 +100,8 @@ class World:
         self.machine = Machine(
             profile, lambda prefix: f"{prefix}_{next(counter)}", 2_000_000_000, profile.model, kind=kind
         )
-        self.wire = WireChecker()
-        self.other_wire = WireChecker()
+        self.wire = WireChecker(max_sound=None)
+        self.other_wire = WireChecker(max_sound=None)
         """The same session, as a client of the other dialect would see it: up to its first MCP server, which only one
         of them can tell of.
         """
@@ -123,6 +123,10 @@ class World:
         self.mcp_calls: list[do.CallMcpTool] = []
         self.cancelled_calls: list[do.CancelMcpCall] = []
         self.closed: list[do.CloseMcpServer] = []
+        self.noise_reduction: list[str | None] = []
+        """What the filter was set to, each time it was."""
+        self.timer: tuple[int, int] | None = None
+        """The idle timer that runs: its number, and when it is due."""
         self.transcription: do.SetTranscription | None = None
         """How the next utterance is transcribed."""
         self.voiced: list[tuple[int, int]] = []
@@ -181,6 +185,16 @@ class World:
         ask = self.pauses.pop(0)
         self.handle(PauseAssessed(ask.run, silence_ms))
 
+    def wait(self, ms: int) -> list[dict[str, Any]]:
+        """Time passes, with nothing coming in but what the idle timer brings; returns what was sent."""
+        before, end = len(self.wire.events), self.now + ms
+        while self.timer is not None and self.timer[1] <= end:
+            number, self.now = self.timer
+            self.timer = None
+            self.handle(IdleTimer(number))
+        self.now = end
+        return self.wire.events[before:]
+
     @property
     def finishing(self) -> list[int]:
         return [turn for turn, utterance in self.utterances.items() if utterance.state == "finishing"]
@@ -218,6 +232,7 @@ class World:
 
     def disconnect(self) -> None:
         self.handle(Disconnected())
+        assert self.timer is None, "no timer outlives the session (10)"
         assert all(run.cancelled or run.over for run in self.runs.values()), "no run outlives the session (10)"
         assert not any(u.state == "open" for u in self.utterances.values()), "no utterance outlives it (10)"
         assert self.machine.handle(Disconnected(), self.now) == []
@@ -231,6 +246,10 @@ class World:
                     self._send(event)
                 case do.StoreAudio(audio=audio):
                     self.appended += len(audio) // 2
+                case do.ReduceNoise(field=field):
+                    self.noise_reduction.append(field)
+                case do.SetIdleTimer(number=number, after_ms=after_ms):
+                    self.timer = None if after_ms is None else (number, self.now + after_ms)
                 case do.ResetVoice(epoch=epoch):
                     assert epoch > self.epoch
                     self.epoch, self.judged = epoch, self.appended
@@ -306,7 +325,6 @@ class World:
         if (frame := dialect.encode(event)) is None:
             return None
         sent: dict[str, Any] = msgspec.json.decode(frame)
-        (check if dialect is ga else check_beta)(sent)
         wire.see(sent)
         return sent
 

@@ -6,6 +6,7 @@ import pytest
 from tests.fakes import FakeModel
 from tests.rest.conftest import Serve
 from tests.threads import until
+from tests.wire_checker import next_on
 
 
 @pytest.mark.parametrize("abruptly", [False, True])
@@ -15,7 +16,7 @@ async def test_a_session_is_gone_when_its_client_is(
     model = FakeModel()
     async with serve(llm=model) as api, aiohttp.ClientSession() as client:
         socket = await client.ws_connect(f"{api.url}/realtime?model=mini")
-        assert (await socket.receive_json())["type"] == "session.created"
+        assert next_on(socket, await socket.receive_json())["type"] == "session.created"
         assert model.open_streams == 1
         if abruptly:
             connection = socket.get_extra_info("socket")

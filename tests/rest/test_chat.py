@@ -182,6 +182,55 @@ async def test_calls_and_text_come_in_one_reply(serve: Serve, streamed: bool) ->
         ]
 
 
+STRICT: Any = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "strict": True,
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+"""As LiveKit's plugin and the Agents SDKs send it with chat completions."""
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_calls_of_a_strict_tool_keep_to_its_schema(serve: Serve, streamed: bool) -> None:
+    asked: Any = {"model": "mini", "messages": [USER], "tools": [STRICT]}
+    async with serve(llm=AbleModel(CALLS[1:3])) as api:
+        if streamed:
+            message, _ = await from_chunks(await api.client.chat.completions.create(**asked, stream=True))
+        else:
+            message = (await api.client.chat.completions.create(**asked)).choices[0].message.model_dump()
+        assert json.loads(message["tool_calls"][0]["function"]["arguments"]) == {"city": "Paris"}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("arguments", ["{}", '{"city": 3}', '{"city": "Bonn", "in": "Germany"}', '{"city": "Bo'])
+async def test_a_reply_with_a_call_that_a_strict_tool_does_not_allow_fails(
+    serve: Serve, streamed: bool, arguments: str
+) -> None:
+    async def reply(api: Api) -> None:
+        asked: Any = {"model": "mini", "messages": [USER], "tools": [STRICT], "stream": streamed}
+        completion = await api.client.chat.completions.create(**asked)
+        _ = [chunk async for chunk in completion]
+
+    async with serve(llm=AbleModel(("Let me see. ", ToolCallDelta(0, "get_weather", arguments)))) as api:
+        with pytest.raises(openai.APIError, match="`get_weather` with arguments that its schema does not allow"):
+            await reply(api)
+
+
+async def test_a_call_of_a_strict_tool_that_its_limit_cut_is_no_fault(serve: Serve) -> None:
+    model = AbleModel((ToolCallDelta(0, "get_weather", '{"city'),), generated=Generated("max_tokens", 1, 2))
+    async with serve(llm=model) as api:
+        completion = await api.client.chat.completions.create(model="mini", messages=[USER], tools=[STRICT])
+        assert completion.choices[0].finish_reason == "length"
+
+
 async def test_a_reply_that_its_limit_cut_says_so(serve: Serve) -> None:
     async with serve(llm=FakeModel(generated=Generated("max_tokens", 1, 2))) as api:
         completion = await api.client.chat.completions.create(model="mini", messages=[USER], max_tokens=2)
@@ -272,7 +321,11 @@ async def test_what_cannot_be_honoured_is_refused_by_name(api: Api, fields: dict
 @pytest.mark.parametrize(
     ("tool", "choice", "param"),
     [
-        ({**WEATHER["function"], "strict": True}, "auto", "tools[0].function.strict"),
+        (
+            {"name": "f", "parameters": {"properties": {"x": {"pattern": "a"}}}, "strict": True},
+            "auto",
+            "tools[0].function.parameters",
+        ),
         (WEATHER["function"], {"type": "function", "function": {"name": "other"}}, "tool_choice.function.name"),
         ({**WEATHER["function"], "name": "two words"}, "auto", "tools[0].function.name"),
     ],

@@ -24,6 +24,7 @@ from server.websocket import MAX_FRAME
 from tests.fakes import fake_line
 from tests.pipeline.packages import Packages, packages
 from tests.threads import parley_threads, until
+from tests.wire_checker import next_on
 
 __all__ = ["packages"]
 
@@ -72,7 +73,7 @@ class Doors:
     async def begin(self, path: str = "/v1/realtime", **options: Any) -> dict[str, Any]:
         """Connects, and returns the session that begins."""
         async with self.client.ws_connect(path, **options) as websocket:
-            event = await websocket.receive_json(timeout=10)
+            event = next_on(websocket, await websocket.receive_json(timeout=10))
             assert event["type"] == "session.created"
             return dict(event["session"])
 
@@ -216,7 +217,7 @@ async def test_an_ephemeral_key_expires_and_a_session_goes_on(
         key = await those.key(seconds=10)
         headers = {"Authorization": f"Bearer {key}"}
         async with those.client.ws_connect("/v1/realtime", headers=headers) as websocket:
-            assert (await websocket.receive_json(timeout=10))["type"] == "session.created"
+            assert next_on(websocket, await websocket.receive_json(timeout=10))["type"] == "session.created"
             those.clock.now += 9.9
             await those.begin(headers=headers)
             those.clock.now += 0.2
@@ -225,7 +226,10 @@ async def test_an_ephemeral_key_expires_and_a_session_goes_on(
             assert "client_secrets" in error["message"]
             assert key not in error["message"]
             await websocket.send_json({"type": "response.cancel"})
-            assert (await websocket.receive_json(timeout=10))["error"]["code"] == "response_cancel_not_active"
+            assert (
+                next_on(websocket, await websocket.receive_json(timeout=10))["error"]["code"]
+                == "response_cancel_not_active"
+            )
 
 
 async def test_a_secret_is_what_the_schema_says(open_: Doors) -> None:
@@ -395,9 +399,9 @@ async def test_a_key_that_no_header_may_carry_is_not_logged(guarded: Doors, capl
 
 async def test_a_binary_frame_is_an_error_and_too_long_a_frame_ends_the_connection(open_: Doors) -> None:
     async with open_.client.ws_connect("/v1/realtime") as websocket:
-        await websocket.receive_json(timeout=10)
+        next_on(websocket, await websocket.receive_json(timeout=10))
         await websocket.send_bytes(b"\0")
-        assert (await websocket.receive_json(timeout=10))["error"]["code"] == "invalid_event"
+        assert next_on(websocket, await websocket.receive_json(timeout=10))["error"]["code"] == "invalid_event"
         with contextlib.suppress(ConnectionError):  # the server hangs up before it has read all of it
             await websocket.send_str(" " * (MAX_FRAME + 1))
         assert (await websocket.receive(timeout=20)).type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
@@ -405,10 +409,13 @@ async def test_a_binary_frame_is_an_error_and_too_long_a_frame_ends_the_connecti
 
 async def test_a_frame_of_21_mib_is_taken(open_: Doors) -> None:
     async with open_.client.ws_connect("/v1/realtime") as websocket:
-        await websocket.receive_json(timeout=10)
+        next_on(websocket, await websocket.receive_json(timeout=10))
         await websocket.send_json({"type": "input_audio_buffer.append", "audio": "A" * 20 * 1024 * 1024})
         await websocket.send_str('{"type": "response.cancel"}' + " " * (21 * 1024 * 1024 - 27))
-        assert (await websocket.receive_json(timeout=30))["error"]["code"] == "response_cancel_not_active"
+        assert (
+            next_on(websocket, await websocket.receive_json(timeout=30))["error"]["code"]
+            == "response_cancel_not_active"
+        )
 
 
 @pytest.mark.parametrize(
@@ -434,19 +441,19 @@ async def test_a_frame_of_21_mib_is_taken(open_: Doors) -> None:
 )
 async def test_whatever_comes_in_no_frame_out_is_longer_than_1_mib(open_: Doors, event: Any, param: str) -> None:
     async with open_.client.ws_connect("/v1/realtime", max_msg_size=2**20) as websocket:
-        await websocket.receive_json(timeout=10)
+        next_on(websocket, await websocket.receive_json(timeout=10))
         await websocket.send_json(event)
-        answer = await websocket.receive_json(timeout=10)
+        answer = next_on(websocket, await websocket.receive_json(timeout=10))
         assert answer["error"]["param"].startswith(param)
 
 
 async def test_what_is_nearly_1_mib_goes_in_and_out(open_: Doors) -> None:
     async with open_.client.ws_connect("/v1/realtime", max_msg_size=2**20) as websocket:
-        await websocket.receive_json(timeout=10)
+        next_on(websocket, await websocket.receive_json(timeout=10))
         await websocket.send_json(
             {"type": "session.update", "session": {"type": "realtime", "instructions": "x" * 1_000_000}}
         )
-        assert (await websocket.receive_json(timeout=10))["type"] == "session.updated"
+        assert next_on(websocket, await websocket.receive_json(timeout=10))["type"] == "session.updated"
 
 
 async def test_pipelines_that_share_a_detector_share_its_thread_and_it_ends_with_the_server(

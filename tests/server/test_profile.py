@@ -163,3 +163,11 @@ def test_the_temperature_is_the_one_that_the_language_model_is_set_to(
     config = read(tmp_path, CONFIG.replace("llm: {engine: fake}", f"llm: {block}"))
     (line,) = loaded(config, "robot").values()
     assert profile_of(line, config).temperature == temperature
+
+
+def test_a_pipeline_answers_to_its_name_and_to_aliases_that_lead_to_it(tmp_path: Path) -> None:
+    config = read(tmp_path, CONFIG + 'aliases: {"gpt-realtime*": default, "other": person}\n')
+    (line,) = loaded(config, "robot").values()
+    answers_to = profile_of(line, config).answers_to
+    names = ("robot", "gpt-realtime-2.1", "other", "person", "nobody")
+    assert [answers_to(name) for name in names] == [True, True, False, False, False]

@@ -16,7 +16,7 @@ from server.realtime.schema import ResponseParams
 from server.realtime.session_config import Profile
 from server.wire import beta, beta_events, choose, ga
 from tests.machine.scenes import error_of, kinds, running, say, sing, spoken_item, told
-from tests.machine.world import PROFILE, SEMANTIC, World
+from tests.machine.world import PROFILE, World
 from tests.wire.sdk import BETA_EVENTS, check_beta
 from tests.wire.test_ga import JSON, SEGMENT, all_server_events, everything_that_is_ever_sent
 
@@ -28,7 +28,7 @@ SESSION = {
     "input_audio_format": "g711_ulaw",
     "output_audio_format": "g711_alaw",
     "input_audio_transcription": {"model": "whisper-1", "language": "en"},
-    "input_audio_noise_reduction": None,
+    "input_audio_noise_reduction": {"type": "near_field"},
     "turn_detection": {
         "type": "server_vad",
         "threshold": 0.3,
@@ -151,7 +151,8 @@ def test_every_event_that_the_dialect_has_is_sent_and_no_other() -> None:
     sent = {event["type"] for event in world.other_wire.events}
     assert sent == {name for tag, (name, _) in beta_events.EVENTS.items() if tag in all_server_events()}
     left_out = all_server_events() - beta_events.EVENTS.keys()
-    assert {name for name in left_out if "mcp" not in name} == {"conversation.item.done", SEGMENT}
+    plain = {name for name in left_out if "mcp" not in name}
+    assert plain == {"conversation.item.done", "input_audio_buffer.timeout_triggered", SEGMENT}
     assert not left_out & BETA_EVENTS
     assert {name for name, _ in beta_events.EVENTS.values()} <= BETA_EVENTS
 
@@ -269,6 +270,10 @@ def test_every_field_of_a_session_is_honoured_and_shown() -> None:
         ({"tools": [{"name": "f"}], "tool_choice": "f"}, {"tool_choice": "f"}),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "name": "f"}}, {"tool_choice": "f"}),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}}, {"tool_choice": "f"}),
+        (
+            {"input_audio_noise_reduction": {"type": "far_field"}},
+            {"input_audio_noise_reduction": {"type": "far_field"}},
+        ),
         ({"model": "mini"}, {"model": "mini"}),
         ({"temperature": 1}, {"temperature": 1.0}),
         ({"include": None}, {}),
@@ -286,7 +291,7 @@ def test_a_turn_detection_without_a_type_is_by_voice() -> None:
 
 
 def test_semantic_detection_has_its_own_fields() -> None:
-    detection = updated(beta_world(SEMANTIC), turn_detection={"type": "semantic_vad", "eagerness": "low"})
+    detection = updated(beta_world(), turn_detection={"type": "semantic_vad", "eagerness": "low"})
     assert detection["turn_detection"] == {
         "type": "semantic_vad",
         "eagerness": "low",
@@ -370,7 +375,16 @@ BAD_SESSIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"input_audio_transcription": "on"}, "invalid_type", "session.input_audio_transcription"),
     ({"turn_detection": {"type": "server_vad", "threshold": 2}}, "invalid_value", "session.turn_detection.threshold"),
     ({"turn_detection": {"type": "nose_vad"}}, "invalid_value", "session.turn_detection.type"),
-    ({"turn_detection": {"type": "semantic_vad"}}, "invalid_value", "session.turn_detection.type"),
+    (
+        {"turn_detection": {"type": "semantic_vad", "eagerness": "eager"}},
+        "invalid_value",
+        "session.turn_detection.eagerness",
+    ),
+    (
+        {"input_audio_noise_reduction": {"type": "loud"}},
+        "invalid_value",
+        "session.input_audio_noise_reduction.type",
+    ),
     ({"turn_detection": {"idle_timeout_ms": 6000}}, "unknown_parameter", "session.turn_detection.idle_timeout_ms"),
     ({"turn_detection": {"eagerness": "low"}}, "unknown_parameter", "session.turn_detection.eagerness"),
     ({"turn_detection": "server_vad"}, "invalid_type", "session.turn_detection"),

@@ -23,6 +23,7 @@ from server.realtime.schema import (
     ResponseParams,
 )
 from server.wire import ga
+from tests.machine.scenes import detection
 from tests.machine.world import World
 from tests.wire.sdk import check
 
@@ -308,6 +309,8 @@ def everything_that_is_ever_sent() -> World:
     world.speak(20, voiced=False)
     world.transcribe(world.finishing[0], None)
     mcp_servers_are_used(world)
+    world.client(type="session.update", session=detection(idle_timeout_ms=5_000))
+    world.wait(60_000)
     return world
 
 

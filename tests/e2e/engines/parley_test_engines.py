@@ -21,7 +21,9 @@ def _misbehave(stage: str, text: str) -> None:
 
 
 class Echo:
-    """Says back what the user said last, word by word; `repeat N` makes N sentences of it."""
+    """Says back what the user said last, word by word; `repeat N` makes N sentences of it, and `recall` what it said
+    itself before that.
+    """
 
     class Options(EngineOptions, frozen=True, kw_only=True):
         pass
@@ -45,6 +47,8 @@ class Echo:
         _misbehave("llm", said)
         times = int(found[1]) if (found := re.search(r"repeat (\d+)", said)) else 1
         words = f"You said {said}. ".split(" ") * times
+        if said.startswith("recall"):
+            words = [message.text for message in request.prompt.messages if message.role == "assistant"][-1].split(" ")
         for word in words:
             if cancel.cancelled:
                 return

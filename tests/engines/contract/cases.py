@@ -52,6 +52,7 @@ SILERO = VadCase(
 )
 
 SILENCE = EndpointingCase(stage="endpointing", engine="silence")
+WORDS = EndpointingCase(stage="endpointing", engine="words")
 
 # --- transcription --------------------------------------------------------------------------------------------
 
@@ -351,6 +352,7 @@ PIPER = SynthesisCase(
 CASES: tuple[Case[Any], ...] = (
     SILERO,
     SILENCE,
+    WORDS,
     SMART_TURN,
     POCKETSPHINX,
     FASTER_WHISPER,
