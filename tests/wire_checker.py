@@ -37,7 +37,9 @@ class WireChecker:
         self._buffered: set[str] = set()
         """Ids that stand for sound which is not committed yet."""
         self._sounds: set[str] = set()
-        """Ids of the user's sound that was committed."""
+        """Ids of the user's sound that was committed, or came in an item."""
+        self._by_hand = False
+        """Whether the client says what is one utterance: words of it may come before its item."""
         self._transcribed: set[str] = set()
         self._deltas: dict[str, str] = {}
         self._last_stop_ms = 0
@@ -61,11 +63,11 @@ class WireChecker:
 
     def _check_begin(self, event: Event) -> None:
         if not self.events:
-            assert event["type"] == "session.created", "session.created comes first"
+            assert event["type"] in ("session.created", "transcription_session.created"), "session.created comes first"
             self._beta = "type" not in event["session"]
             self._session_id: str = event["session"]["id"]
         else:
-            assert event["type"] != "session.created", "a session is created once"
+            assert not event["type"].endswith("session.created"), "a session is created once"
         if self._stopped is not None and event["type"] != "error":
             assert event["type"] == "input_audio_buffer.committed", "what has stopped is committed at once"
         if self.events and self.events[-1]["type"] == "response.created":
@@ -90,8 +92,11 @@ class WireChecker:
         session = event["session"]
         assert session["id"] == self._session_id, "it is one session"
         detection = session["turn_detection"] if self._beta else session["audio"]["input"]["turn_detection"]
+        self._by_hand = detection is None
         if detection is None:
             self._speaking = None  # from here on the client says what is one utterance
+
+    _on_transcription_session_updated = _on_session_updated
 
     # --- responses ---
 
@@ -126,6 +131,8 @@ class WireChecker:
         self._take_id(event["item"]["id"])
         self._insert(event["item"]["id"], event["previous_item_id"])
         self._open_items.add(event["item"]["id"])
+        if any(part["type"] == "input_audio" for part in event["item"].get("content", ())):
+            self._sounds.add(event["item"]["id"])  # the client's items bring sound, too
 
     _on_conversation_item_created = _on_conversation_item_added
 
@@ -191,7 +198,8 @@ class WireChecker:
         self._buffered.clear()
 
     def _on_conversation_item_input_audio_transcription_delta(self, event: Event) -> None:
-        assert event["item_id"] in self._sounds | self._buffered, "words belong to sound that there is (6)"
+        known = event["item_id"] in self._sounds | self._buffered
+        assert known or self._by_hand, "words belong to sound that there is (6)"
         assert event["item_id"] not in self._transcribed, "no delta after the done (3)"
         self._deltas[event["item_id"]] = self._deltas.get(event["item_id"], "") + event["delta"]
 

@@ -35,7 +35,13 @@ def check_insisted(event: Event, beta: bool) -> None:
         if isinstance(event.get(name), dict):
             assert event[name]["id"].startswith(prefix)
     if "session" in event:
-        (_older_session if beta else _session)(event["session"])
+        if not beta:
+            _session(event["session"])
+        else:
+            answers = event["type"].startswith("session.")
+            _older_hearing(event["session"], answers)
+            if answers:
+                _older_session(event["session"])
     if "item" in event:
         _item(event["item"], beta)
     if "response" in event:
@@ -69,7 +75,7 @@ def _session(session: Event) -> None:
     _has(heard, "format", "transcription", "noise_reduction", "turn_detection")
     assert heard["format"] == _PCM or heard["format"] in _TELEPHONE
     _transcription(heard["transcription"])
-    _turn_detection(heard["turn_detection"])
+    _turn_detection(heard["turn_detection"], answers=session["type"] == "realtime")
     if session["type"] == "realtime":
         _has(session, "model", "instructions", "output_modalities", "tools", "tool_choice", "max_output_tokens")
         assert session["output_modalities"] in (["audio"], ["text"])
@@ -81,12 +87,17 @@ def _session(session: Event) -> None:
 
 def _older_session(session: Event) -> None:
     _has(session, "id", "object", "model", "modalities", "instructions", "voice", "tools", "tool_choice")
-    _has(session, "input_audio_format", "output_audio_format", "temperature", "max_response_output_tokens")
+    _has(session, "output_audio_format", "temperature", "max_response_output_tokens")
     assert isinstance(session["voice"], str)
     assert isinstance(session["tool_choice"], str)
     assert isinstance(session["temperature"], float)
+
+
+def _older_hearing(session: Event, answers: bool) -> None:
+    """What sessions of transcription have, too, which answer nothing."""
+    _has(session, "id", "input_audio_format", "input_audio_transcription", "turn_detection")
     _transcription(session["input_audio_transcription"])
-    _turn_detection(session["turn_detection"])
+    _turn_detection(session["turn_detection"], answers)
 
 
 def _transcription(transcription: Event | None) -> None:
@@ -95,10 +106,11 @@ def _transcription(transcription: Event | None) -> None:
         assert None not in transcription.values(), "what the client did not set is left out"
 
 
-def _turn_detection(detection: Event | None) -> None:
+def _turn_detection(detection: Event | None, answers: bool) -> None:
     if detection is not None:
         assert detection["type"] in ("server_vad", "semantic_vad")
-        _has(detection, "create_response", "interrupt_response")
+        if answers:
+            _has(detection, "create_response", "interrupt_response")
         if detection["type"] == "server_vad":
             _has(detection, "threshold", "prefix_padding_ms", "silence_duration_ms")
 

@@ -52,11 +52,6 @@ class OutputItem:
         self.body: Event | None = None
         """As it was when it was done."""
 
-    @property
-    def is_calling(self) -> bool:
-        """Whether it is a call of an MCP server's tool under way: the next item may be made meanwhile."""
-        return self.kind == "mcp_call" and self.arguments.done is not None
-
 
 class Response:
     """A response: feed it its events with `see`. `max_sound` is the most bytes of sound in an event."""
@@ -68,6 +63,8 @@ class Response:
         self.created = body
         self.in_conversation = body["conversation_id"] is not None
         self.items: dict[str, OutputItem] = {}
+        self.calling: set[str] = set()
+        """Calls of tools on MCP servers, which may go on while the next item is made."""
         self.done: Event | None = None
         self._max_sound = max_sound
 
@@ -100,7 +97,8 @@ class Response:
     # --- items ---
 
     def _item_added(self, event: Event) -> None:
-        assert all(item.body or item.is_calling for item in self.items.values()), "one item after the other (3)"
+        open_items = [item.id for item in self.items.values() if item.body is None]
+        assert set(open_items) <= self.calling, "one item after the other (3)"
         item = OutputItem(event["item"], event["output_index"])
         assert item.id not in self.items, "an item is added once"
         assert item.index == len(self.items), "output_index counts the items"
@@ -109,13 +107,12 @@ class Response:
     def _item_done(self, event: Event) -> None:
         item, body = self._item(event, event["item"]["id"]), event["item"]
         assert all(part.done for part in item.parts.values()), "every part that was added is done (3)"
-        if item.kind == "mcp_call":
-            assert item.arguments.done == body["arguments"], "the item has the arguments that were done"
-        elif item.kind == "function_call":
+        if item.kind == "function_call":
             assert item.arguments.done == body["arguments"], "the item has the arguments that were done"
             if body["status"] == "completed":
                 assert isinstance(json.loads(body["arguments"]), dict), "a completed call can be made"
-        assert item.kind.startswith("mcp_") or body["status"] in ("completed", "incomplete")
+        if item.kind in ("message", "function_call"):
+            assert body["status"] in ("completed", "incomplete")
         item.body = body
 
     def _item(self, event: Event, item_id: str | None = None) -> OutputItem:
@@ -175,6 +172,10 @@ class Response:
     def _arguments_done(self, event: Event) -> None:
         self._call(event).arguments.end(event["arguments"])
 
+    def _mcp_arguments_done(self, event: Event) -> None:
+        self._arguments_done(event)
+        self.calling.add(event["item_id"])
+
     def _call(self, event: Event) -> OutputItem:
         item = self._item(event)
         assert item.kind in ("function_call", "mcp_call")
@@ -198,7 +199,7 @@ _HANDLERS: dict[str, _Handler] = {
     "function_call_arguments.delta": Response._arguments,
     "function_call_arguments.done": Response._arguments_done,
     "mcp_call_arguments.delta": Response._arguments,
-    "mcp_call_arguments.done": Response._arguments_done,
+    "mcp_call_arguments.done": Response._mcp_arguments_done,
 }
 # The older dialect's names.
 _HANDLERS |= {

@@ -36,10 +36,31 @@ becomes of them here. No field is accepted and ignored: it is honoured, or refus
 
 What is honoured is what a pipeline can do that can do everything. One whose engines cannot (no tools, no voice of that
 name, …) refuses with an `error` that says so. `[]` stands for each of a list; in brackets, the type of the object that
-a field is in.
+a field is in. Of what the server sends, “yes” means that the field can be there: which of them an item or a part of its
+content has, its type tells.
 """
 
-_GA = """
+EVERYWHERE: Mapping[str, str] = {
+    "event_id": "From the client: any text, which comes back in an `error` about the event. From the server: an id of "
+    "the event's own.",
+    "item_id": "The item that the event is about.",
+    "previous_item_id": "The item before it in the conversation; null: it is the first.",
+    "response_id": "The response that the event is about.",
+    "output_index": "The place of the item in the response's `output`.",
+    "content_index": "The place of the part in the item's `content`.",
+    "call_id": "The call of a function, to which its output refers.",
+    "delta": "The next piece; together they are what `done` says.",
+    "type": "What it is.",
+    "object": "What it is; always the same.",
+}
+"""Names that mean the same wherever they are."""
+
+_GLOSSARY = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in EVERYWHERE.items())
+
+_GA = f"""
+| everywhere | meaning |
+|---|---|
+{_GLOSSARY}
 ## From the client
 """
 _BETA = """
@@ -120,7 +141,7 @@ def _client_row(field: package.Field, is_beta: bool) -> Row:
     place = in_ga(field.path) if is_beta else field.path
     struct = client_structs().get("session.update" if field.event.startswith("transcription_") else field.event)
     found = known(struct, place, field.of) if struct else None
-    is_described = bool(found and found.meaning) or field.name in ("type", "role")
+    is_described = bool(found and found.meaning) or field.name in EVERYWHERE
     meaning = _meaning_in_beta(field.path, place, found) if is_beta else found.meaning if found else ""
     literals = [value for value, _ in verdict.refused if isinstance(value, str)] if field.kinds.literals else []
     if refused := [f"`{value}`" for value in literals if value in field.kinds.literals]:
@@ -203,7 +224,7 @@ def _server_sections(is_beta: bool) -> Mapping[str, Sequence[Row]]:
     for event, model in package.server_events(is_beta).items():
         if event in sent:
             rows = [each for each in package.fields(event, model) if each.path.split(".")[0] not in _OBJECTS]
-            sections[event] = [_server_row(each, sent[event], is_beta) for each in rows]
+            sections[event] = _server_rows(rows, sent[event], is_beta)
             sections[event] = [*sections[event], *(_pointer(name) for name in _OBJECTS if name in model.model_fields)]
     for name, (event, title) in _OBJECTS.items():
         inside = [
@@ -211,13 +232,29 @@ def _server_sections(is_beta: bool) -> Mapping[str, Sequence[Row]]:
             for each in package.fields(event, package.server_events(is_beta)[event])
             if each.path.startswith(f"{name}.")
         ]
-        sections[title] = [_server_row(each, sent[event], is_beta) for each in inside]
+        sections[title] = _server_rows(inside, sent[event], is_beta)
     return sections
 
 
 def _pointer(name: str) -> Row:
     _, title = _OBJECTS[name]
     return Row(f"`{name}`", "yes", f"See “{title}” below.")
+
+
+def _server_rows(fields: Sequence[package.Field], sent: set[str], is_beta: bool) -> list[Row]:
+    """Returns the rows; what only tells the type of an object that is never sent is not sent either."""
+    rows = [_server_row(each, sent, is_beta) for each in fields]
+    for index, field in enumerate(fields):
+        if field.name == "type" and field.of:
+            outer = field.path.removesuffix("type")
+            others = [
+                row
+                for each, row in zip(fields, rows, strict=True)
+                if each.of == field.of and each is not field and each.path.startswith(outer)
+            ]
+            if others and all(row.values == "no" for row in others):
+                rows[index] = Row(rows[index].path, "no", "")
+    return rows
 
 
 def _server_row(field: package.Field, sent: set[str], is_beta: bool) -> Row:
@@ -227,7 +264,7 @@ def _server_row(field: package.Field, sent: set[str], is_beta: bool) -> Row:
     tag = OLDER_EVENTS[field.event] if is_beta else field.event
     found = known(server_structs()[tag], in_ga(field.path) if is_beta else field.path, field.of)
     meaning = found.meaning if found else ""
-    return Row(path, "yes", meaning, bool(meaning) or field.name in ("type", "role"))
+    return Row(path, "yes", meaning, bool(meaning) or field.name in EVERYWHERE)
 
 
 def _table(head: Sequence[str], rows: Sequence[Row]) -> str:

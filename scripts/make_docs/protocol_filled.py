@@ -6,12 +6,16 @@ from typing import Any
 import msgspec
 from msgspec import inspect as types
 
-from scripts.make_docs.protocol_words import Struct, server_structs
+from scripts.make_docs.protocol_words import Struct, fields_of, server_structs
+from server.realtime.schema import AudioInput, Transcription
 from server.realtime.server_events import ServerEvent
 from server.wire import Dialect
 
 _BY_NAME: Mapping[str, Any] = {
-    "audio": {"output": {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": "one"}},
+    "audio": {
+        "input": msgspec.to_builtins(AudioInput(transcription=Transcription("ears", "en", "words"))),
+        "output": {"format": {"type": "audio/pcm", "rate": 24_000}, "voice": "one"},
+    },
     "output_modalities": ["audio"],
 }
 """What is made by hand where the type does not say what is in it."""
@@ -40,19 +44,32 @@ def _paths(value: Any, path: str) -> Iterator[str]:
 
 
 def _filled(kind: Struct) -> Iterator[ServerEvent]:
-    for built in _of_struct(kind):
-        event: ServerEvent = msgspec.convert(built, kind)
+    """Yields the event with every field: the first of each field's values, then each other value in its turn."""
+    choices = {
+        field.name: [
+            msgspec.convert(value, kind)
+            for kind in field.alternatives
+            for value in _values(types.type_info(kind), field.encode_name)
+        ]
+        for field in fields_of(kind)
+    }
+    for filled in _in_turn(choices):
+        event = kind(**filled)
+        assert isinstance(event, ServerEvent)
         yield event
 
 
 def _of_struct(kind: Struct) -> Iterator[dict[str, Any]]:
-    """Yields objects with every field: the first of each field's values, then each other value in its turn."""
-    info = types.type_info(kind)
-    assert isinstance(info, types.StructType)
-    choices = {each.encode_name: list(_values(each.type, each.encode_name)) for each in info.fields}
+    """Yields the like of an object."""
+    config = kind.__struct_config__
+    tag = {} if config.tag_field is None else {config.tag_field: [config.tag]}
+    yield from _in_turn(
+        {field.encode_name: list(_values(field.type, field.encode_name)) for field in fields_of(kind)} | tag
+    )
+
+
+def _in_turn(choices: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
     usual = {name: found[0] for name, found in choices.items() if found}
-    if info.tag_field is not None:
-        usual[info.tag_field] = info.tag
     yield usual
     for name, found in choices.items():
         for value in found[1:]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from openai.types.beta.realtime.realtime_client_event import RealtimeClientEvent as BetaClientEvent
 from openai.types.beta.realtime.realtime_server_event import RealtimeServerEvent as BetaServerEvent
@@ -78,6 +78,7 @@ def _collect(annotation: Any, found: Kinds) -> None:
 # --- values to try ---
 
 TOOL = {"type": "function", "name": "look_up", "description": "Looks it up.", "parameters": {"type": "object"}}
+SHOP = {"type": "mcp", "server_label": "shop", "server_url": "http://127.0.0.1:9/mcp"}
 _TEXT = {"type": "input_text", "text": "hello"}
 _IMAGE = (
     "data:image/png;base64,"
@@ -91,9 +92,18 @@ _IMAGE = (
 _SILENCE = base64.b64encode(bytes(4_800)).decode()
 
 WHOLE: dict[str, list[Object]] = {
-    "RealtimeSessionCreateRequest": [{"type": "realtime", "tools": [TOOL]}],
+    "RealtimeSessionCreateRequest": [
+        {"type": "realtime", "tools": [TOOL]},
+        {"type": "realtime", "tools": [TOOL, SHOP]},
+    ],
     "RealtimeTranscriptionSessionCreateRequest": [{"type": "transcription"}],
-    "RealtimeResponseCreateParams": [{"instructions": "Go on.", "tools": [TOOL]}],
+    "RealtimeResponseCreateParams": [
+        {"instructions": "Go on.", "tools": [TOOL]},
+        {"instructions": "Go on.", "tools": [TOOL, SHOP]},
+    ],
+    "Mcp": [SHOP],
+    "RealtimeResponseCreateMcpTool": [SHOP],
+    "ToolChoiceMcp": [{"type": "mcp", "server_label": "shop"}],
     "RealtimeFunctionTool": [{"type": "function", "name": "look_up"}],
     "RealtimeConversationItemSystemMessage": [{"type": "message", "role": "system", "content": [_TEXT]}],
     "RealtimeConversationItemUserMessage": [{"type": "message", "role": "user", "content": [_TEXT]}],
@@ -117,7 +127,14 @@ WHOLE: dict[str, list[Object]] = {
     "NoiseReduction": [{"type": "near_field"}],
     "AudioTranscription": [{"model": "whisper-1"}],
     "RealtimeMcpToolCall": [
-        {"type": "mcp_call", "id": "mcp_x", "server_label": "shop", "name": "look_up", "arguments": "{}"}
+        {
+            "type": "mcp_call",
+            "id": "mcp_x",
+            "server_label": "shop",
+            "name": "look_up",
+            "arguments": "{}",
+            "output": "done",
+        }
     ],
     # The older dialect.
     "session_update_event.Session": [{"tools": [TOOL]}],
@@ -140,8 +157,13 @@ WHOLE: dict[str, list[Object]] = {
     ],
 }
 WHOLE["ConversationItemWithReference"] = [*WHOLE["ConversationItem"], {"type": "item_reference", "id": "item_x"}]
-WHOLE["ConversationItemWithReferenceContent"] = WHOLE["ConversationItemContent"]
+WHOLE["conversation_item_with_reference.Content"] = WHOLE["ConversationItemContent"]
 """Objects that can stand for one of a class, where the required fields alone do not make one that means anything."""
+
+BEFORE: dict[str, list[Object]] = {
+    "response.input[]": [{"type": "function_call", "call_id": "call_x", "name": "look_up", "arguments": "{}"}],
+}
+"""What comes in a list before what is tried in it."""
 
 _VALUES: Sequence[tuple[str, list[Any]]] = (
     (r"session\.model", ["mini"]),
@@ -169,8 +191,9 @@ _VALUES: Sequence[tuple[str, list[Any]]] = (
     (r".*\.(arguments)", ["{}"]),
     (r".*\.name", ["look_up"]),
     (r".*\.parameters", [{"type": "object"}]),
+    (r".*tool_choice\.server_label", ["shop"]),
     (r".*\.server_url", ["http://127.0.0.1:9/mcp"]),
-    (r".*\.approval_request_id", ["mcpr_x"]),
+    (r".*\.approval_request_id", ["REQUEST"]),
     (r".*\.delay", ["minimal", "low", "medium", "high", "xhigh"]),
 )
 
@@ -207,6 +230,10 @@ def wholes(path: str, model: Model) -> list[Object]:
 
 
 # --- fields ---
+
+
+Step: TypeAlias = str | list[Object]
+"""A name, or the last place of a list, behind these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +274,7 @@ class Place:
     """An object inside an event: `frame` is the event, `steps` lead to the object, `inner` is what is there."""
 
     frame: Object
-    steps: tuple[str | int, ...]
+    steps: tuple[Step, ...]
     inner: Object
 
     def put(self, value: Any) -> Object:
@@ -256,13 +283,13 @@ class Place:
         return made
 
 
-def _put(at: Any, steps: Sequence[str | int], value: Any) -> Any:
+def _put(at: Any, steps: Sequence[Step], value: Any) -> Any:
     """Returns `at` with `value` where the steps lead; what is not there yet is made."""
     if not steps:
         return value
     first, *rest = steps
-    if isinstance(first, int):
-        return [_put(at[0] if isinstance(at, list) and at else {}, rest, value)]
+    if isinstance(first, list):
+        return [*first, _put(at[-1] if isinstance(at, list) and at else {}, rest, value)]
     known = at if isinstance(at, dict) else {}
     return {**known, first: _put(known.get(first), rest, value)}
 
@@ -284,7 +311,7 @@ def _fields(event: str, model: Model, prefix: str, of: str, places: tuple[Place,
         yield from _inside(here, info.annotation, path, (name,))
 
 
-def _inside(outer: Field, annotation: Any, path: str, steps: tuple[str | int, ...]) -> Iterator[Field]:
+def _inside(outer: Field, annotation: Any, path: str, steps: tuple[Step, ...]) -> Iterator[Field]:
     kinds = _plain(annotation)
     for model in kinds.models:
         found = tuple(
@@ -295,7 +322,7 @@ def _inside(outer: Field, annotation: Any, path: str, steps: tuple[str | int, ..
         label = name_of(model) if len(kinds.models) > 1 else ""
         yield from _fields(outer.event, model, f"{path}.", label or outer.of, found)
     for inner in kinds.items:
-        yield from _inside(outer, inner, f"{path}[]", (*steps, 0))
+        yield from _inside(outer, inner, f"{path}[]", (*steps, BEFORE.get(f"{path}[]", [])))
 
 
 def name_of(model: Model) -> str:

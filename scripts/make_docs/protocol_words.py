@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import inspect as types
@@ -16,13 +16,13 @@ from server.realtime import schema
 from server.realtime.client_events import CLIENT_EVENTS
 from server.realtime.server_events import ServerEvent
 from server.wire.beta_events import EVENTS
-from server.wire.beta_requests import CONTENT, NAMES
+from server.wire.beta_requests import NAMES
 
 Struct = type[msgspec.Struct]
 
 _AS_OBJECTS: Mapping[str, Sequence[Struct]] = {
     "session": (schema.Session,),
-    "audio": (schema.ResponseAudio,),
+    "audio": (schema.ResponseAudio, schema.Audio),
 }
 """Objects that the code takes as they come, or makes by hand, and what they are."""
 
@@ -55,7 +55,7 @@ def _below(kind: Struct) -> Iterator[Struct]:
 
 
 def meaning_of(kind: Struct) -> str:
-    """Returns the first paragraph of what the code says of an event."""
+    """Returns the first paragraph of what the code says of an event, or of an object."""
     about = inspect.cleandoc(kind.__doc__) if kind.__doc__ else ""
     return about.split("\n\n")[0]
 
@@ -70,14 +70,14 @@ def known(root: Struct, path: str, of: str = "") -> Known | None:
     """
     names = path.replace("[]", "").split(".")
     structs: list[Struct] = [root]
-    found: list[tuple[Struct, types.Field]] = []
+    found: list[tuple[Struct, StructField]] = []
     for name in names:
-        found = [(kind, each) for kind in structs for each in _fields(kind) if each.encode_name == name]
+        found = [(kind, each) for kind in structs for each in fields_of(kind) if each.encode_name == name]
         structs = [inner for _, each in found for inner in _structs(each.type, name)]
     if not found:
         return None
     kind, each = next(((kind, each) for kind, each in found if tag_of(kind) == of), found[0])
-    return Known(in_words(each.type), _docstrings(kind).get(each.name, "") or _description(each.type))
+    return Known(in_words(each.type), _docstrings(kind).get(each.name, "") or _of_type(each.type))
 
 
 def in_ga(path: str) -> str:
@@ -89,16 +89,38 @@ def in_ga(path: str) -> str:
     return path
 
 
-OLDER_EVENTS: Mapping[str, str] = {name: tag for tag, (name, _) in EVENTS.items()}
+OLDER_EVENTS: Mapping[str, str] = {
+    **{name: tag for tag, (name, _) in EVENTS.items()},
+    "transcription_session.updated": "session.updated",
+}
 """The beta dialect's name of a server event → GA's."""
 
-OLDER_CONTENT = CONTENT
+
+@dataclass(frozen=True, slots=True)
+class StructField:
+    """A field of a struct."""
+
+    name: str
+    encode_name: str
+    alternatives: tuple[Any, ...]
+    """Annotations. Structs without a tag, which msgspec could not tell apart on the way in, stand for themselves."""
+
+    @property
+    def type(self) -> types.Type:
+        found = tuple(types.type_info(each) for each in self.alternatives)
+        return found[0] if len(found) == 1 else types.UnionType(found)
 
 
-def _fields(kind: Struct) -> Sequence[types.Field]:
-    info = types.type_info(kind)
-    assert isinstance(info, types.StructType)
-    return info.fields
+@cache
+def fields_of(kind: Struct) -> Sequence[StructField]:
+    return [StructField(each.name, each.encode_name, _alternatives(each.type)) for each in msgspec.structs.fields(kind)]
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    inner = get_args(annotation)
+    structs = [each for each in inner if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    untagged = len(structs) > 1 and any(each.__struct_config__.tag is None for each in structs)
+    return inner if untagged else (annotation,)
 
 
 def _structs(kind: types.Type, name: str) -> Iterator[Struct]:
@@ -114,12 +136,18 @@ def _structs(kind: types.Type, name: str) -> Iterator[Struct]:
             yield from _AS_OBJECTS.get(name, ())
 
 
-def _description(kind: types.Type) -> str:
+def _of_type(kind: types.Type) -> str:
+    """Returns what is said of the type of a field: of an object, what its class says."""
     match kind:
         case types.Metadata(type=inner, extra_json_schema=extra):
-            return str((extra or {}).get("description", "")) or _description(inner)
+            return str((extra or {}).get("description", "")) or _of_type(inner)
+        case types.ListType(item_type=inner):
+            return _of_type(inner)
         case types.UnionType(types=inner):
-            return next((text for each in inner if (text := _description(each))), "")
+            told = [text for each in inner if (text := _of_type(each))]
+            return told[0] if len(told) == 1 else ""
+        case types.StructType(cls=struct):
+            return meaning_of(struct)
         case _:
             return ""
 

@@ -23,12 +23,14 @@ class SessionUpdate(ClientEvent, tag="session.update"):
     """Changes the session's configuration. The object is merged into the effective one before it is judged."""
 
     session: dict[str, Any]
+    """What is to change; what is not named stays."""
 
 
 class InputAudioBufferAppend(ClientEvent, tag="input_audio_buffer.append"):
     """Adds sound to the input buffer, in the session's input format."""
 
     audio: bytes
+    """Sound in base64, up to 15 MiB."""
 
 
 class InputAudioBufferCommit(ClientEvent, tag="input_audio_buffer.commit"):
@@ -64,10 +66,12 @@ class ConversationItemTruncate(ClientEvent, tag="conversation.item.truncate"):
     item_id: str
     content_index: Annotated[int, Meta(ge=0)]
     audio_end_ms: Annotated[int, Meta(ge=0)]
+    """Where it ends, on the clock of the item's sound; not behind what was sent."""
 
 
 class ResponseCreate(ClientEvent, tag="response.create"):
     response: ResponseParams | UnsetType = UNSET
+    """What is to be different from the session; absent: nothing."""
 
 
 class ResponseCancel(ClientEvent, tag="response.cancel"):

@@ -20,6 +20,7 @@ class PcmFormat(msgspec.Struct, tag_field="type", tag="audio/pcm", forbid_unknow
     """Little-endian 16-bit mono PCM at 24 kHz, base64 in events."""
 
     rate: Literal[24000] = 24000
+    """Samples a second; no other rate is taken."""
 
 
 class PcmuFormat(msgspec.Struct, tag_field="type", tag="audio/pcmu", forbid_unknown_fields=True):
@@ -37,12 +38,17 @@ class ServerVad(msgspec.Struct, tag_field="type", tag="server_vad", forbid_unkno
     """Turn detection by voice activity and silence. Defaults are OpenAI's."""
 
     threshold: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.5
+    """How sure the detector has to be that somebody speaks."""
     prefix_padding_ms: PaddingMs = 300
+    """Sound before the first voice that belongs to the utterance."""
     silence_duration_ms: Milliseconds = 500
+    """Silence that ends the turn."""
     idle_timeout_ms: Annotated[int, Meta(ge=5_000, le=30_000)] | None = None
     """Silence after the reply was played until the model is asked to go on; OpenAI's range."""
     create_response: bool = True
+    """Whether the end of a turn is answered."""
     interrupt_response: bool = True
+    """Whether a voice ends the reply under way; if not, it is answered after it."""
 
     @property
     def most_ms(self) -> int:
@@ -54,8 +60,11 @@ class SemanticVad(msgspec.Struct, tag_field="type", tag="semantic_vad", forbid_u
     """Turn detection by what was said and how, as the pipeline's end-of-turn detector judges it."""
 
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
+    """How long a pause may last in any case: 2 s (`high`), 4 s (`medium`, `auto`) or 8 s (`low`)."""
     create_response: bool = True
+    """As in `ServerVad`."""
     interrupt_response: bool = True
+    """As in `ServerVad`."""
 
     threshold: ClassVar[float] = 0.5
     prefix_padding_ms: ClassVar[int] = 300
@@ -77,35 +86,51 @@ class Transcription(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     """
 
     model: str
+    """The pipeline's own transcriber, by its name or by that of one of OpenAI's models."""
     language: str | UnsetType | None = UNSET
+    """What is spoken, as a tag such as `en` or `en-US`; absent or null: what the engine is set to."""
     prompt: str | UnsetType | None = UNSET
+    """Words to expect, for transcribers that take a prompt."""
     keywords: list[str] | UnsetType | None = UNSET
+    """Words to expect, behind the prompt."""
     languages: Annotated[list[str], Meta(max_length=1)] | UnsetType | None = UNSET
+    """One language, as in `language`."""
     delay: UnsetType | None = UNSET
+    """Only null: words are shown as soon as they are certain."""
 
 
 class NoiseReduction(msgspec.Struct, forbid_unknown_fields=True):
     """What noise is taken out of the user's sound before anything hears it."""
 
     type: NoiseField
+    """Whether the microphone is near the mouth or far from it."""
 
 
 class AudioInput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     format: AudioFormat = msgspec.field(default_factory=PcmFormat)
+    """What the client sends."""
     transcription: Transcription | None = None
+    """Whether and how the user's words are told; null: not at all, although the model hears them."""
     noise_reduction: NoiseReduction | None = None
+    """What noise is taken out; null: none."""
     turn_detection: TurnDetection | None = msgspec.field(default_factory=ServerVad)
+    """How the end of a turn is found; null: the client commits."""
 
 
 class AudioOutput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     format: AudioFormat = msgspec.field(default_factory=PcmFormat)
+    """What the client is sent."""
     voice: str
+    """One of the pipeline's voices, or a name that leads to one; fixed once sound was sent."""
     speed: Annotated[float, Meta(ge=0.25, le=1.5)] = 1.0
+    """How fast is spoken, in the range of the engine."""
 
 
 class Audio(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     input: AudioInput
+    """How the user is heard."""
     output: AudioOutput
+    """How replies sound."""
 
 
 Modalities = Annotated[list[Literal["text", "audio"]], Meta(min_length=1, max_length=1)]
@@ -116,14 +141,18 @@ class FunctionTool(msgspec.Struct, tag_field="type", tag="function", forbid_unkn
     """A function of the client's that the model may call. `parameters` is a JSON schema; None: it takes none."""
 
     name: Annotated[str, Meta(min_length=1, max_length=128)]
+    """What the model calls it by; each tool has a name of its own."""
     description: str | None = None
+    """What it is for, for the model."""
     parameters: dict[str, Any] | None = None
+    """What it takes, as a JSON schema of an object."""
 
 
 class FunctionChoice(msgspec.Struct, tag_field="type", tag="function", forbid_unknown_fields=True):
     """This function must be called."""
 
     name: str
+    """One of the tools."""
 
 
 Tools = Annotated[list[FunctionTool | McpTool], Meta(max_length=128)]
@@ -135,8 +164,11 @@ class TracingConfig(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=Tr
     """What a trace is called, for whoever looks for it among others."""
 
     workflow_name: str | UnsetType | None = UNSET
+    """What kind of session it is."""
     group_id: str | UnsetType | None = UNSET
+    """What sessions belong together by."""
     metadata: dict[str, Any] | UnsetType | None = UNSET
+    """Anything, written into the trace."""
 
 
 Tracing: TypeAlias = Literal["auto"] | TracingConfig
@@ -190,14 +222,23 @@ class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     type: SessionKind = "realtime"
     object: Literal["realtime.session"] = "realtime.session"
     id: str
+    """Of the session, `sess_…`."""
     model: str
+    """The pipeline; fixed when the client connects."""
     expires_at: int
+    """When the session ends at the latest, in seconds since 1970."""
     instructions: str
+    """What the model is told before the conversation; empty: nothing."""
     output_modalities: Modalities
+    """Whether replies are spoken or written."""
     audio: Audio
+    """Everything about sound."""
     tools: Tools = msgspec.field(default_factory=list)
+    """What the model may call."""
     tool_choice: ToolChoiceParam = "auto"
+    """Whether it may call, has to, or has to call a certain one."""
     max_output_tokens: MaxOutputTokens = "inf"
+    """Most tokens of a reply."""
     parallel_tool_calls: bool = True
     """Whether a reply may have several calls."""
     truncation: TruncationParam = "auto"
@@ -207,8 +248,11 @@ class Session(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     reasoning: Reasoning | None = None
     """How much a model that reasons does so."""
     include: Include | None = None
+    """What events carry only where it is asked for."""
     prompt: None = None
+    """Always null: stored prompts are kept by OpenAI."""
     tracing: Tracing | None = None
+    """Whether the session is written into the trace folder; null also where there is none."""
     temperature: float | None = None
     """What the model draws with; None: what its engine is set to, which does not say. Not in OpenAI's GA schema, but in
     the older one: the wire shows it to those who speak that.
@@ -221,9 +265,13 @@ class TranscriptionSession(msgspec.Struct, kw_only=True):
     type: Literal["transcription"] = "transcription"
     object: Literal["realtime.transcription_session"] = "realtime.transcription_session"
     id: str
+    """Of the session, `sess_…`."""
     expires_at: int
+    """When the session ends at the latest, in seconds since 1970."""
     audio: dict[str, Any]
+    """Everything about sound."""
     include: Include | None = None
+    """What events carry only where it is asked for."""
 
 
 FIXED_SESSION_FIELDS = frozenset({"object", "id", "expires_at"})
@@ -235,8 +283,11 @@ class ContentPart(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True
 
     type: str
     text: str | UnsetType | None = UNSET
+    """What it says in writing."""
     transcript: str | UnsetType | None = UNSET
+    """What its sound says in words; null: not known yet."""
     audio: bytes | UnsetType | None = UNSET
+    """Sound, in base64."""
     image_url: str | UnsetType | None = UNSET
     """An image, for a model that sees: a PNG or JPEG of up to 8 MiB as a data URL in base64."""
     detail: Literal["auto", "low", "high"] | UnsetType | None = UNSET
@@ -247,21 +298,34 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
     """An item of the conversation, as events carry it."""
 
     id: str
+    """Of the item, `item_…` or what the client gave."""
     type: str
     object: str | UnsetType = UNSET
     status: str | UnsetType = UNSET
+    """Whether all of it is there: `incomplete` if it was cut off, `in_progress` while it is made."""
     role: str | UnsetType = UNSET
+    """Who says it."""
     content: list[ContentPart] | UnsetType = UNSET
+    """Its parts."""
     name: str | UnsetType = UNSET
+    """The function that is called."""
     call_id: str | UnsetType = UNSET
     arguments: str | UnsetType = UNSET
+    """What it is called with, as JSON."""
     output: str | UnsetType | None = UNSET
+    """What came of the call; null while that is not known, or where it failed."""
     server_label: str | UnsetType = UNSET
+    """The MCP server that it is about."""
     tools: list[McpListedTool] | UnsetType = UNSET
+    """What the server has."""
     approval_request_id: str | UnsetType | None = UNSET
+    """The request for approval that belongs to it."""
     approve: bool | UnsetType = UNSET
+    """Whether the call may be made."""
     reason: str | UnsetType | None = UNSET
+    """Why, for the model."""
     error: McpError | UnsetType | None = UNSET
+    """Why the call failed."""
 
 
 class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -273,28 +337,43 @@ class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         "message", "function_call", "function_call_output", "item_reference", "mcp_approval_response", "mcp_call"
     ]
     role: Literal["system", "user", "assistant"] | None = None
+    """Who says it: it tells what content it may have."""
     content: list[ContentPart] | None = None
+    """Its parts, at least one."""
     name: str | None = None
+    """The function that was called."""
     call_id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     arguments: str | None = None
+    """What it was called with: a JSON object as text."""
     output: str | None = None
+    """What came of the call, for the model."""
     server_label: str | None = None
+    """The MCP server whose tool was called."""
     approval_request_id: str | None = None
+    """The request for approval that is answered, or was."""
     approve: bool | None = None
+    """Whether the call may be made: then it is made at once."""
     reason: str | None = None
+    """Why, which the model is told where the call may not be made."""
     error: McpError | None = None
+    """Why the call failed, for the model."""
     id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    """Chosen by the client, and taken by no other item; absent: the server gives one."""
     object: Literal["realtime.item"] | None = None
     status: Literal["completed", "incomplete", "in_progress"] | None = None
+    """`incomplete` stays so; anything else is `completed`."""
 
 
 class ResponseAudioOutput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     format: AudioFormat | None = None
+    """As in the session."""
     voice: str | None = None
+    """As in the session; may be another one, too."""
 
 
 class ResponseAudio(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     output: ResponseAudioOutput | None = None
+    """How it sounds."""
 
 
 MetadataText = Annotated[str, Meta(max_length=512)]
@@ -305,16 +384,25 @@ class ResponseParams(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What `response.create` may say. What is absent, or null, comes from the session."""
 
     instructions: str | None = None
+    """In place of the session's."""
     output_modalities: Modalities | None = None
+    """Whether it is spoken or written."""
     audio: ResponseAudio | None = None
+    """How it sounds."""
     max_output_tokens: MaxOutputTokens | None = None
+    """Most tokens of it."""
     metadata: Metadata | None = None
+    """Comes back with the response: up to 16 keys."""
     conversation: Literal["auto", "none"] | None = None
+    """`none`: out of band, beside the one of the conversation, which does not learn of it."""
     input: list[ClientItem] | None = None
     """What the model is told in place of the conversation."""
     tools: Tools | None = None
+    """In place of the session's."""
     tool_choice: ToolChoiceParam | None = None
+    """In place of the session's."""
     parallel_tool_calls: bool | None = None
+    """Whether it may have several calls."""
     reasoning: Reasoning | None = None
     """In place of the session's."""
     prompt: None = None
@@ -325,44 +413,64 @@ class ResponseParams(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 class InputTokenDetails(msgspec.Struct, kw_only=True):
     text_tokens: int = 0
+    """Instructions, tools and words."""
     audio_tokens: int = 0
+    """The user's sound: one for 100 ms."""
     image_tokens: int = 0
+    """Images."""
     cached_tokens: int = 0
+    """What the model did not have to read again."""
 
 
 class OutputTokenDetails(msgspec.Struct, kw_only=True):
     text_tokens: int = 0
+    """Words and calls."""
     audio_tokens: int = 0
+    """Sound: one for 50 ms."""
 
 
 class Usage(msgspec.Struct, kw_only=True):
     """What a response cost, in tokens; see usage.py for how they are counted."""
 
     total_tokens: int = 0
+    """Both together."""
     input_tokens: int = 0
+    """What the model was told."""
     output_tokens: int = 0
+    """What it made."""
     input_token_details: InputTokenDetails = msgspec.field(default_factory=InputTokenDetails)
+    """What the model was told, by kind."""
     output_token_details: OutputTokenDetails = msgspec.field(default_factory=OutputTokenDetails)
+    """What it made, by kind."""
 
 
 class TranscriptionTokenDetails(msgspec.Struct, kw_only=True):
     text_tokens: int = 0
+    """The prompt's."""
     audio_tokens: int = 0
+    """The sound's: one for 100 ms."""
 
 
 class TranscriptionUsage(msgspec.Struct, tag_field="type", tag="tokens", kw_only=True):
     total_tokens: int
+    """Both together."""
     input_tokens: int
+    """The sound and the prompt."""
     output_tokens: int
+    """The words."""
     input_token_details: TranscriptionTokenDetails
+    """What was heard, by kind."""
 
 
 class LogProb(msgspec.Struct, kw_only=True):
     """A token of a transcript, its UTF-8 bytes, and the natural logarithm of its probability."""
 
     token: str
+    """The token, as text."""
     logprob: float
+    """The natural logarithm of its probability."""
     bytes: list[int]
+    """The token in UTF-8."""
 
 
 class StatusError(msgspec.Struct, kw_only=True):
@@ -372,12 +480,14 @@ class StatusError(msgspec.Struct, kw_only=True):
 
     type: str
     code: str
+    """The stage and what it did, or what a remote service called it."""
     message: str
 
 
 class StatusDetails(msgspec.Struct, omit_defaults=True, kw_only=True):
     type: str
     reason: str | UnsetType = UNSET
+    """`turn_detected`, `client_cancelled` or `max_output_tokens`."""
     error: StatusError | UnsetType = UNSET
 
 
@@ -386,15 +496,25 @@ class ResponseObject(msgspec.Struct, kw_only=True):
 
     object: Literal["realtime.response"] = "realtime.response"
     id: str
+    """Of the response, `resp_…`."""
     status: str
+    """`in_progress`; in the end `completed`, `cancelled`, `incomplete` or `failed`."""
     status_details: StatusDetails | None
+    """Why it did not end as `completed`."""
     output: list[Item]
+    """The items that were made, in order."""
     conversation_id: str | None
+    """The default conversation; null: out of band."""
     output_modalities: list[str]
+    """Whether it is spoken or written."""
     max_output_tokens: int | str
+    """Most tokens of it."""
     audio: dict[str, Any]
+    """How it sounds."""
     usage: Usage | None
+    """What it cost; null until it is done."""
     metadata: dict[str, str] | None
+    """What the client gave it."""
     temperature: float | None = None
     """As in `Session`."""
 
@@ -403,7 +523,11 @@ class ErrorBody(msgspec.Struct, kw_only=True):
     """What went wrong, for the client. `event_id` is the client's, when it sent one."""
 
     type: Literal["invalid_request_error", "server_error"]
+    """`server_error`: something broke here."""
     message: str
+    """What is wrong, and what would be right."""
     code: str | None = None
+    """What is wrong, for programs."""
     param: str | None = None
+    """The field at fault, as a path from the top of the event."""
     event_id: str | None = None

@@ -29,14 +29,17 @@ class Error(ServerEvent, tag="error"):
 
 class SessionCreated(ServerEvent, tag="session.created"):
     session: Session | TranscriptionSession
+    """The whole effective configuration."""
 
 
 class SessionUpdated(ServerEvent, tag="session.updated"):
     session: Session | TranscriptionSession
+    """The whole effective configuration."""
 
 
 class ConversationInfo(msgspec.Struct, kw_only=True):
     id: str
+    """Of the conversation, `conv_…`."""
     object: Literal["realtime.conversation"] = "realtime.conversation"
 
 
@@ -44,15 +47,18 @@ class ConversationCreated(ServerEvent, tag="conversation.created"):
     """The default conversation is there; told once, after the session's creation, where the dialect has it."""
 
     conversation: ConversationInfo
+    """The default conversation."""
 
 
 class SpeechStarted(ServerEvent, tag="input_audio_buffer.speech_started"):
     audio_start_ms: int
+    """Where the utterance begins, with its padding: ms of sound since the session's first sample."""
     item_id: str
 
 
 class SpeechStopped(ServerEvent, tag="input_audio_buffer.speech_stopped"):
     audio_end_ms: int
+    """Where it ends, ms of sound since the session's first sample."""
     item_id: str
 
 
@@ -60,7 +66,9 @@ class TimeoutTriggered(ServerEvent, tag="input_audio_buffer.timeout_triggered"):
     """Nothing was said for `idle_timeout_ms` after the reply was played."""
 
     audio_start_ms: int
+    """Where the silence begins, ms of sound since the session's first sample."""
     audio_end_ms: int
+    """Where it ends."""
     item_id: str
 
 
@@ -95,6 +103,7 @@ class ItemTruncated(ServerEvent, tag="conversation.item.truncated"):
     item_id: str
     content_index: int
     audio_end_ms: int
+    """Where it ends now, on the clock of the item's sound."""
 
 
 class TranscriptionDelta(ServerEvent, tag="conversation.item.input_audio_transcription.delta"):
@@ -109,7 +118,9 @@ class TranscriptionCompleted(ServerEvent, tag="conversation.item.input_audio_tra
     item_id: str
     content_index: int
     transcript: str
+    """All of it; what deltas said may have been corrected."""
     usage: TranscriptionUsage
+    """What it cost."""
     logprobs: list[LogProb] | UnsetType | None = UNSET
     """Where the session includes them; null: the transcriber gave none for these words."""
 
@@ -120,24 +131,32 @@ class TranscriptionSegment(ServerEvent, tag="conversation.item.input_audio_trans
     """
 
     id: str
+    """Of the segment."""
     item_id: str
     content_index: int
     text: str
+    """Its words."""
     start: float
+    """In seconds from the item's first sample."""
     end: float
+    """In seconds from the item's first sample."""
     speaker: str = ""
+    """Always empty: nobody tells voices apart."""
 
 
 class TranscriptionError(msgspec.Struct, kw_only=True):
     type: str
     code: str
+    """What the stage did, or what a remote service called it."""
     message: str
+    """What is wrong."""
 
 
 class TranscriptionFailed(ServerEvent, tag="conversation.item.input_audio_transcription.failed"):
     item_id: str
     content_index: int
     error: TranscriptionError
+    """Why."""
 
 
 class ResponseCreated(ServerEvent, tag="response.created"):
@@ -152,6 +171,7 @@ class RateLimitsUpdated(ServerEvent, tag="rate_limits.updated"):
     """Always empty: a local server has no rate limits."""
 
     rate_limits: list[None] = msgspec.field(default_factory=list)
+    """Always empty."""
 
 
 class OutputItemAdded(ServerEvent, tag="response.output_item.added"):
@@ -189,6 +209,7 @@ class OutputTextDelta(PartEvent, tag="response.output_text.delta"):
 
 class OutputTextDone(PartEvent, tag="response.output_text.done"):
     text: str
+    """All of it."""
 
 
 class CallEvent(ServerEvent):
@@ -206,7 +227,9 @@ class FunctionCallArgumentsDelta(CallEvent, tag="response.function_call_argument
 
 class FunctionCallArgumentsDone(CallEvent, tag="response.function_call_arguments.done"):
     name: str
+    """The function that is called."""
     arguments: str
+    """All of it: a JSON object as text, unless it was cut off."""
 
 
 class McpListToolsEvent(ServerEvent):
@@ -239,6 +262,7 @@ class McpCallArgumentsDone(ServerEvent, tag="response.mcp_call_arguments.done"):
     item_id: str
     output_index: int
     arguments: str
+    """All of them."""
 
 
 class McpCallEvent(ServerEvent):
@@ -266,6 +290,7 @@ class OutputAudioTranscriptDelta(PartEvent, tag="response.output_audio_transcrip
 
 class OutputAudioTranscriptDone(PartEvent, tag="response.output_audio_transcript.done"):
     transcript: str
+    """All of it."""
 
 
 class OutputAudioDelta(PartEvent, tag="response.output_audio.delta"):
