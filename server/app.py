@@ -106,7 +106,7 @@ class Server:
             line = self._line(asked, opening, kind)
             dialect = wire.choose(request.headers, subprotocols_of(request.headers), request.path)
             profile = self._profile(line)
-            self._begun(profile, opening, asked or line.name)
+            dialect.check(self._begun(profile, opening, asked or line.name))
             timings = _asks_for_timings(request)
         except UnknownModelError as error:
             return refusal(404, "model_not_found", str(error), "model")

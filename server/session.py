@@ -35,6 +35,7 @@ from pipeline.workers import CancelToken, SerialWorker, wait_out
 from server.filtering import SoundFilter
 from server.hearing import Hearing, Question
 from server.keepsakes import Keepsakes
+from server.mcp_links import McpLinks
 from server.outbound import Outbound, SlowClient
 from server.realtime import commands as do
 from server.realtime.client_events import ClientEvent
@@ -163,6 +164,7 @@ class Session:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._runs: dict[RunId, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._mcp = McpLinks(self._inbox.put_now, self._spawn)
         self._ended = False
         self._dispatch = self._handlers()
 
@@ -234,6 +236,7 @@ class Session:
             do.StartRun: self._start_run,
             do.ReleaseRun: self._release_run,
             do.CancelRun: self._cancel_run,
+            **self._mcp.dispatch,
         }
 
     def _carry_out(self, commands: list[do.Command]) -> None:
@@ -277,6 +280,7 @@ class Session:
             self._model.close()
             if self._trace is not None:
                 self._trace.close()
+            await self._mcp.close()
 
     def _note(self, event: Event | None) -> None:
         """Has the trace follow the session's configuration, and writes down what the client said."""

@@ -28,6 +28,7 @@ import msgspec
 
 from pipeline.errors import ParleyError
 from server.realtime.client_events import ClientEvent, InputAudioBufferAppend
+from server.realtime.mcp_schema import SECRETS as MCP_SECRETS
 from server.realtime.schema import Tracing
 from server.realtime.server_events import OutputAudioDelta, ServerEvent
 
@@ -49,9 +50,6 @@ _CLOSING_S = 3.0
 """How long the server's end waits for the disk."""
 
 _NAME: Final = re.compile(r"\d{8}T\d{12}Z-sess_[0-9a-f]+\.jsonl")
-
-_SECRETS = frozenset({"authorization", "headers"})
-"""Fields of an MCP tool that hold credentials."""
 
 _BULKY = frozenset({"audio", "image_url"})
 """Fields that hold sound or an image where they hold a text."""
@@ -251,7 +249,7 @@ def _bare(value: Any) -> Any:
         case bytes():
             return _left_out(value)
         case dict():
-            hidden = _SECRETS if value.get("type") == "mcp" else frozenset()
+            hidden = MCP_SECRETS if value.get("type") == "mcp" else frozenset()
             return {key: "(left out)" if key in hidden else _field(key, each) for key, each in value.items()}
         case list():
             return [_bare(each) for each in value]

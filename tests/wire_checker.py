@@ -38,6 +38,8 @@ class WireChecker:
         """Ids that stand for sound which is not committed yet."""
         self._sounds: set[str] = set()
         """Ids of the user's sound that was committed, or came in an item."""
+        self._by_hand = False
+        """Whether the client says what is one utterance: words of it may come before its item."""
         self._transcribed: set[str] = set()
         self._deltas: dict[str, str] = {}
         self._last_stop_ms = 0
@@ -90,6 +92,7 @@ class WireChecker:
         session = event["session"]
         assert session["id"] == self._session_id, "it is one session"
         detection = session["turn_detection"] if self._beta else session["audio"]["input"]["turn_detection"]
+        self._by_hand = detection is None
         if detection is None:
             self._speaking = None  # from here on the client says what is one utterance
 
@@ -114,7 +117,9 @@ class WireChecker:
 
     def _on_response_output_item_done(self, event: Event) -> None:
         if not self._beta and self.responses[event["response_id"]].in_conversation:
-            assert event["item"]["id"] not in self._open_items, "an item is done in the conversation first"
+            cut_off = event["item"]["type"] == "mcp_call" and not event["item"]["output"] and not event["item"]["error"]
+            is_open = event["item"]["id"] in self._open_items
+            assert cut_off or not is_open, "an item is done in the conversation first"
 
     def _on_response_content_part_added(self, event: Event) -> None:
         if self.responses[event["response_id"]].in_conversation:
@@ -193,7 +198,8 @@ class WireChecker:
         self._buffered.clear()
 
     def _on_conversation_item_input_audio_transcription_delta(self, event: Event) -> None:
-        assert event["item_id"] in self._sounds | self._buffered, "words belong to sound that there is (6)"
+        known = event["item_id"] in self._sounds | self._buffered
+        assert known or self._by_hand, "words belong to sound that there is (6)"
         assert event["item_id"] not in self._transcribed, "no delta after the done (3)"
         self._deltas[event["item_id"]] = self._deltas.get(event["item_id"], "") + event["delta"]
 

@@ -109,7 +109,7 @@ def endpoint_of(options: EndpointOptions) -> Endpoint:
         headers[name] = value
     secrets = tuple(secret for secret in (key, *options.headers.values()) if secret and len(secret) >= 6)
     host = base.authority if base.explicit_port is not None else (base.host or "")
-    return Endpoint(base, host, headers, _tls(options.ca_file, base), _proxy(base), options.connect_timeout, secrets)
+    return Endpoint(base, host, headers, _tls(options.ca_file, base), proxy_of(base), options.connect_timeout, secrets)
 
 
 def check_extra(extra: Mapping[str, Any], fixed: tuple[str, ...], own: Mapping[str, str] | None = None) -> None:
@@ -194,7 +194,7 @@ def _tls(ca_file: str | None, base: URL) -> ssl.SSLContext | bool:
         raise EngineError(problem, "Give a PEM file with certificates.", "ca_file") from error
 
 
-def _proxy(base: URL) -> URL | None:
+def proxy_of(base: URL) -> URL | None:
     """The proxy that the environment names for this host; none for this machine, whatever the environment says."""
     host = base.host or ""
     if is_loopback(host) or urllib.request.proxy_bypass(host):

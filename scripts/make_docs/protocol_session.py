@@ -14,11 +14,12 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from pipeline.types import TurnAudio, TurnClause
-from scripts.make_docs.protocol_types import Field, Object
-from server.realtime.commands import Command, Send, StartRun
-from server.realtime.inbox import Event
+from pipeline.types import Generated, TurnAudio, TurnCall, TurnClause, TurnFinished
+from scripts.make_docs.protocol_types import SHOP, Field, Object
+from server.realtime.commands import Command, ListMcpTools, Send, StartRun
+from server.realtime.inbox import Event, McpToolsListed
 from server.realtime.machine import Machine
+from server.realtime.mcp_schema import McpListedTool
 from server.realtime.session_config import Profile
 from server.wire import Dialect, beta, ga
 
@@ -66,6 +67,7 @@ class Talk:
     kind: Kind = "realtime"
     response_id: str = ""
     spoken_id: str = ""
+    request_id: str = ""
     _machine: Machine = field(init=False)
     _commands: list[Command] = field(default_factory=list)
 
@@ -78,8 +80,11 @@ class Talk:
             self.send({"type": "conversation.item.create", "item": item})
 
     def send(self, event: Object) -> Answer:
-        """Sends an event; SPOKEN and RESPONSE stand for the ids of the reply's item, and of the active response."""
+        """Sends an event; SPOKEN, RESPONSE and REQUEST stand for the ids of the reply's item, of the active response
+        and of a request for approval.
+        """
         text = json.dumps(event).replace('"SPOKEN"', f'"{self.spoken_id}"')
+        text = text.replace('"REQUEST"', f'"{self.request_id}"')
         return self.send_frame(text.replace('"RESPONSE"', f'"{self.response_id}"'))
 
     def send_frame(self, frame: str | bytes) -> Answer:
@@ -89,6 +94,8 @@ class Talk:
         """Brings the session where an event of this type makes sense."""
         if event.startswith("conversation.item.") and self.kind == "realtime":
             self._say_something()
+        if event == "conversation.item.create" and self.kind == "realtime" and self.dialect is ga:
+            self._ask_for_approval()
         if event == "response.cancel":
             created = self.send({"type": "response.create"})
             self.response_id = created.sent[0]["response"]["id"]
@@ -110,6 +117,17 @@ class Talk:
         self.spoken_id = next(each["item"]["id"] for each in sent.sent if "item" in each)
         self._handle(TurnAudio(run, np.zeros(48_000, np.int16)))
         self.send({"type": "response.cancel"})
+
+    def _ask_for_approval(self) -> None:
+        """The model wants to call a tool on an MCP server."""
+        asked = self.send({"type": "session.update", "session": {"type": "realtime", "tools": [SHOP]}})
+        (listing,) = [each.listing for each in asked.done if isinstance(each, ListMcpTools)]
+        self._handle(McpToolsListed(listing, (McpListedTool(name="look_up"),)))
+        answer = self.send({"type": "response.create", "response": {"instructions": "Look it up."}})
+        (run,) = [each.request.run for each in answer.done if isinstance(each, StartRun)]
+        self._handle(TurnCall(run, 0, "look_up", "{}"))
+        told = self._handle(TurnFinished(run, Generated("stop", input_tokens=1, output_tokens=1)))
+        self.request_id = told.sent[-1]["response"]["output"][0]["id"]
 
 
 @dataclass(slots=True)

@@ -191,8 +191,9 @@ _VALUES: Sequence[tuple[str, list[Any]]] = (
     (r".*\.(arguments)", ["{}"]),
     (r".*\.name", ["look_up"]),
     (r".*\.parameters", [{"type": "object"}]),
+    (r".*tool_choice\.server_label", ["shop"]),
     (r".*\.server_url", ["http://127.0.0.1:9/mcp"]),
-    (r".*\.approval_request_id", ["mcpr_x"]),
+    (r".*\.approval_request_id", ["REQUEST"]),
     (r".*\.delay", ["minimal", "low", "medium", "high", "xhigh"]),
 )
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from pipeline.noise import NoiseField
 from pipeline.types import RunId, TurnRequest
+from server.realtime.mcp_schema import McpServer
 from server.realtime.schema import AudioFormat
 from server.realtime.server_events import ItemRetrieved, ServerEvent
 
@@ -180,6 +181,38 @@ class CancelRun:
     run: RunId
 
 
+@dataclass(frozen=True, slots=True)
+class ListMcpTools:
+    """Asks an MCP server for its tools; `listing` comes back with them."""
+
+    listing: str
+    server: McpServer
+
+
+@dataclass(frozen=True, slots=True)
+class CallMcpTool:
+    """Has an MCP server's tool called; `call` comes back with what it returns. `arguments` is a JSON object as text."""
+
+    call: str
+    server: McpServer
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelMcpCall:
+    """Ends a call; what would still come of it matters to nobody."""
+
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseMcpServer:
+    """The connection to an MCP server is needed no more."""
+
+    server: McpServer
+
+
 Command: TypeAlias = (
     Send
     | StoreAudio
@@ -201,5 +234,9 @@ Command: TypeAlias = (
     | StartRun
     | ReleaseRun
     | CancelRun
+    | ListMcpTools
+    | CallMcpTool
+    | CancelMcpCall
+    | CloseMcpServer
 )
 """All that `Machine.handle` returns."""

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from pipeline.reply_parts import is_json_object
 from pipeline.types import Message, Prompt, Tool, ToolCall
 from server.realtime.given import GivenMessage, Status
+from server.realtime.mcp_items import McpApprovalRequestItem, McpApprovalResponseItem, McpCallItem, McpItem, McpListItem
 from server.realtime.refusal import Refusal
 from server.realtime.schema import ContentPart, Item
 from server.realtime.usage import ms_to_ticks, ticks_to_ms
@@ -219,7 +220,7 @@ class CallOutputItem:
         )
 
 
-ConversationItem: TypeAlias = MessageItem | GivenMessage | CallItem | CallOutputItem
+ConversationItem: TypeAlias = MessageItem | GivenMessage | CallItem | CallOutputItem | McpItem
 
 
 class Conversation:
@@ -303,16 +304,13 @@ class Conversation:
         Models take it ill when an output is missing or comes late, so a call without one is left out, and an output
         is told where its call is.
         """
-        outputs = {item.call_id: item.output for item in self._items if isinstance(item, CallOutputItem)}
-        text, calls = "", list[CallItem]()
+        outputs = dict(output for item in self._items if (output := _output_of(item)) is not None)
+        text, calls = "", list[ToolCall]()
         for item in self._items:
-            if isinstance(item, CallOutputItem):
-                continue
-            if isinstance(item, CallItem):
-                if item.call_id in outputs:
-                    calls.append(item)
-                continue
-            message = item.message()
+            call = _call_of(item)
+            if call is not None and call.id in outputs:
+                calls.append(call)
+            message = item.message() if isinstance(item, MessageItem | GivenMessage) else None
             if message is None:
                 continue
             yield from _spoken_and_called(text, calls, outputs)
@@ -332,8 +330,10 @@ class Conversation:
         """
         nothing_heard = False
         for item in reversed(self._items):
-            if isinstance(item, CallOutputItem):
+            if _output_of(item) is not None:
                 return True
+            if isinstance(item, McpListItem):
+                continue
             if isinstance(item, GivenMessage) and any(item.sounds):
                 if item.message() is not None:
                     return True
@@ -382,9 +382,32 @@ class Conversation:
         raise Refusal("item_not_found", f"There is no item with id '{item_id}' in the conversation.", param)
 
 
-def _spoken_and_called(text: str, calls: list[CallItem], outputs: Mapping[str, str]) -> Iterator[Message]:
+def _call_of(item: ConversationItem) -> ToolCall | None:
+    """Returns the call that an item is, with what joins it to its output."""
+    match item:
+        case CallItem():
+            return ToolCall(item.call_id, item.name, item.arguments)
+        case McpCallItem() | McpApprovalRequestItem() if is_json_object(item.arguments):
+            return ToolCall(item.id, item.tool, item.arguments)
+        case _:
+            return None
+
+
+def _output_of(item: ConversationItem) -> tuple[str, str] | None:
+    """Returns which call an item says the end of, and what the model is told of that."""
+    match item:
+        case CallOutputItem():
+            return item.call_id, item.output
+        case McpCallItem() if item.result is not None:
+            return item.id, item.told()
+        case McpApprovalResponseItem(approve=False):
+            return item.approval_request_id, item.told()
+        case _:
+            return None
+
+
+def _spoken_and_called(text: str, calls: list[ToolCall], outputs: Mapping[str, str]) -> Iterator[Message]:
     if text or calls:
-        made = tuple(ToolCall(call.call_id, call.name, call.arguments) for call in calls)
-        yield Message("assistant", text, calls=made)
+        yield Message("assistant", text, calls=tuple(calls))
     for call in calls:
-        yield Message("tool", outputs[call.call_id], call_id=call.call_id)
+        yield Message("tool", outputs[call.id], call_id=call.id)

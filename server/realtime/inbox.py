@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from pipeline.types import RunId, TokenLogProbability, Transcript, TurnEvent
 from server.realtime.client_events import ClientEvent
+from server.realtime.mcp_schema import McpError, McpListedTool
 from server.realtime.schema import ErrorBody
 
 
@@ -94,6 +95,30 @@ class TranscriptionFault:
 
 
 @dataclass(frozen=True, slots=True)
+class McpToolsListed:
+    """The tools that an MCP server has, for this listing."""
+
+    listing: str
+    tools: tuple[McpListedTool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class McpListingFailed:
+    """An MCP server could not be asked for its tools."""
+
+    listing: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class McpReturned:
+    """What a call of an MCP server's tool came to: a text, or an error."""
+
+    call: str
+    result: str | McpError
+
+
+@dataclass(frozen=True, slots=True)
 class Disconnected:
     """The client is gone: everything of the session ends."""
 
@@ -110,6 +135,9 @@ Event: TypeAlias = (
     | Transcribed
     | TranscriptionFault
     | TurnEvent
+    | McpToolsListed
+    | McpListingFailed
+    | McpReturned
     | Disconnected
 )
 """All that `Machine.handle` takes."""

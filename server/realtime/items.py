@@ -19,6 +19,7 @@ from server.realtime.given import (
     without_bulk,
 )
 from server.realtime.listening import MAX_BUFFER_MS
+from server.realtime.mcp_items import McpApprovalResponseItem, McpCallItem
 from server.realtime.outbox import IdSource
 from server.realtime.refusal import Refusal, check_size
 from server.realtime.schema import AudioFormat, ClientItem, ContentPart
@@ -31,6 +32,8 @@ _FIELDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "function_call": (("name", "arguments"), ("call_id",)),
     "function_call_output": (("call_id", "output"), ()),
     "item_reference": (("id",), ()),
+    "mcp_approval_response": (("approval_request_id", "approve"), ("reason",)),
+    "mcp_call": (("server_label", "name", "arguments"), ("output", "error", "approval_request_id")),
 }
 """The fields that an item of each type must have, and those that it may have besides."""
 
@@ -103,6 +106,10 @@ class ItemReader:
                 assert item.call_id is not None
                 assert item.output is not None
                 made = CallOutputItem(id=item_id, call_id=item.call_id, output=item.output, status=status)
+            case "mcp_approval_response":
+                made = _mcp_approval(item, item_id, where)
+            case "mcp_call":
+                made = _mcp_call(item, item_id, where)
             case "item_reference":
                 problem = "An item of type 'item_reference' is for the `input` of a `response.create`."
                 raise Refusal("invalid_value", problem, f"{where}.type")
@@ -175,14 +182,46 @@ def check_fields(item: ClientItem, where: str) -> None:
             raise Refusal(
                 "missing_required_parameter", f"An item of type '{item.type}' needs `{name}`.", f"{where}.{name}"
             )
-    for name in ("role", "content", "name", "call_id", "arguments", "output"):
-        if name not in needed and name not in optional and getattr(item, name) is not None:
+    everywhere = ("type", "id") if item.type.startswith("mcp_") else ("type", "id", "object", "status")
+    for name in set(item.__struct_fields__).difference(needed, optional, everywhere):
+        if getattr(item, name) is not None:
             raise Refusal("unknown_parameter", f"An item of type '{item.type}' has no `{name}`.", f"{where}.{name}")
 
 
 def _check_arguments(arguments: str, where: str) -> None:
     if not is_json_object(arguments):
         raise Refusal("invalid_value", "`arguments` must be a JSON object as text.", f"{where}.arguments")
+
+
+def _mcp_approval(item: ClientItem, item_id: str, where: str) -> McpApprovalResponseItem:
+    if where != "item":
+        raise Refusal("invalid_value", "An approval is for the conversation: create it as an item.", f"{where}.type")
+    assert item.approval_request_id is not None
+    assert item.approve is not None
+    return McpApprovalResponseItem(
+        id=item_id, approval_request_id=item.approval_request_id, approve=item.approve, reason=item.reason
+    )
+
+
+def _mcp_call(item: ClientItem, item_id: str, where: str) -> McpCallItem:
+    """A call that was made before: it is told, not made again."""
+    assert item.server_label is not None
+    assert item.name is not None
+    assert item.arguments is not None
+    _check_arguments(item.arguments, where)
+    result = item.output if item.error is None else item.error
+    if result is None:
+        problem = "A call that a client tells of has been made: it needs `output` or `error`. The model makes new ones."
+        raise Refusal("missing_required_parameter", problem, f"{where}.output")
+    return McpCallItem(
+        id=item_id,
+        server_label=item.server_label,
+        name=item.name,
+        tool=item.name,
+        arguments=item.arguments,
+        approval_request_id=item.approval_request_id,
+        result=result,
+    )
 
 
 def _check_part(part: ContentPart, role: str, where: str) -> None:

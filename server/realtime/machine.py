@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from msgspec import UNSET
 
-from pipeline.types import Tool, TurnAudio, TurnCall, TurnClause, TurnFailed, TurnFinished, TurnText
+from pipeline.types import Tool
 from server.realtime import client_events as client
 from server.realtime.commands import AssessPause, Command, ForgetSound, Hypothesise, ReduceNoise, SetTranscription
 from server.realtime.conversation import Conversation, MessageItem
@@ -37,13 +37,25 @@ from server.realtime.inbox import (
 )
 from server.realtime.items import ItemReader
 from server.realtime.listening import Listening, Phase, Utterance
+from server.realtime.mcp import Mcp
+from server.realtime.mcp_items import McpApprovalResponseItem
+from server.realtime.mcp_schema import McpChoice
+from server.realtime.mcp_tools import servers_in, with_definitions
 from server.realtime.model_settings import check_reasoning, effort_of, truncation_of
 from server.realtime.outbox import IdSource, Outbox
 from server.realtime.own_input import check_images, own_input
 from server.realtime.refusal import Refusal
 from server.realtime.reply import ReplyConfig
 from server.realtime.responding import Responding
-from server.realtime.schema import ErrorBody, ResponseParams, SemanticVad, Session, SessionKind, TurnDetection
+from server.realtime.schema import (
+    ErrorBody,
+    FunctionTool,
+    ResponseParams,
+    SemanticVad,
+    Session,
+    SessionKind,
+    TurnDetection,
+)
 from server.realtime.server_events import (
     Committed,
     ConversationCreated,
@@ -104,7 +116,8 @@ class Machine:
         if changes is not None:
             self._session = updated_session(self._session, changes, profile, False, asked_model)
         self._conversation = Conversation()
-        self._responding = Responding(self._outbox, self._conversation)
+        self._mcp = Mcp.of(self._outbox, self._conversation)
+        self._responding = Responding(self._outbox, self._conversation, self._mcp)
         self._transcripts = Transcripts(self._outbox, self._conversation, self._responding, lambda: self._session)
         self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
         self._idling = Idling(self._outbox, self.listening, self._responding, self._conversation)
@@ -133,9 +146,7 @@ class Machine:
             PartialTranscript: lambda partial: self._transcripts.show_partial(partial, self.listening.utterance),
             Transcribed: self._transcripts.finish,
             TranscriptionFault: self._transcripts.fail,
-            **dict.fromkeys(
-                (TurnText, TurnClause, TurnAudio, TurnCall, TurnFinished, TurnFailed), self._responding.take
-            ),
+            **self._responding.handlers,
         }
 
     @property
@@ -152,6 +163,7 @@ class Machine:
         self._outbox.send(SessionCreated(session=shown(self._session)))
         if self._session.type == "realtime":
             self._outbox.send(ConversationCreated(conversation=ConversationInfo(id=self._responding.conversation_id)))
+        self._mcp.configure(self._session.tools)
         self._set_transcription()
         if self._session.audio.input.noise_reduction is not None:
             self._set_noise_reduction()
@@ -294,6 +306,9 @@ class Machine:
         if new.audio.input.noise_reduction != old.audio.input.noise_reduction:
             self._set_noise_reduction()
         self._outbox.send(SessionUpdated(session=shown(new)))
+        if "tools" in event.session:
+            self._mcp.configure(new.tools)
+            self._responding.sweep()
 
     def _set_noise_reduction(self) -> None:
         reduction = self._session.audio.input.noise_reduction
@@ -325,11 +340,15 @@ class Machine:
     def _create_item(self, event: client.ConversationItemCreate) -> None:
         new = self._reader.read(event.item)
         check_images([new], (self._conversation, *self._responding.own_inputs), "item")
+        if isinstance(new.item, McpApprovalResponseItem):
+            self._mcp.calls.check_answer(new.item)
         previous = self._conversation.insert(new.item, event.previous_item_id)
         shown = fitting(new.item.wire())
         self._outbox.send(ItemAdded(previous_item_id=previous, item=shown))
         self._outbox.send(ItemDone(previous_item_id=previous, item=shown))
         self._transcripts.take([new])
+        if isinstance(new.item, McpApprovalResponseItem):
+            self._mcp.calls.answer(new.item)
 
     def _retrieve_item(self, event: client.ConversationItemRetrieve) -> None:
         item = fitting(self._conversation.get(event.item_id).wire())
@@ -363,6 +382,7 @@ class Machine:
             in_conversation=params.conversation != "none",
             context=context,
             needs_words=params.instructions is None and context is None,
+            own_servers=() if params.tools is None else config.servers,
         )
         self._transcripts.take(new, keep=False)
 
@@ -380,7 +400,7 @@ class Machine:
             check_voice(voice, self._profile, "response.audio.output.voice")
         if output is not None and output.format is not None:
             audio_format = output.format
-        tools = _given(params.tools, session.tools)
+        tools = session.tools if params.tools is None else with_definitions(params.tools, session.tools)
         choice = _given(params.tool_choice, session.tool_choice)
         if params.tools is not None or params.tool_choice is not None:
             check_tools(tools, choice, self._profile, "response")
@@ -394,8 +414,14 @@ class Machine:
             speed=session.audio.output.speed,
             max_output_tokens=_given(params.max_output_tokens, session.max_output_tokens),
             temperature=_given(params.temperature, session.temperature),
-            tools=tuple(Tool(tool.name, tool.description or "", tool.parameters or {}) for tool in tools),
+            tools=tuple(
+                Tool(tool.name, tool.description or "", tool.parameters or {})
+                for tool in tools
+                if isinstance(tool, FunctionTool)
+            ),
             tool_choice=tool_choice_of(choice),
+            servers=servers_in(tools),
+            server_choice=choice if isinstance(choice, McpChoice) else None,
             parallel_tool_calls=_given(params.parallel_tool_calls, session.parallel_tool_calls),
             effort=effort_of(params.reasoning, session.reasoning),
             truncation=truncation_of(session.truncation),

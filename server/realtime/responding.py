@@ -7,7 +7,9 @@ At commit it is released when it answers exactly what has to be answered (the sa
 configuration), and made again when not.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pipeline.types import (
     Prompt,
@@ -23,6 +25,9 @@ from pipeline.types import (
 )
 from server.realtime.commands import CancelRun, ReleaseRun, StartRun
 from server.realtime.conversation import Conversation
+from server.realtime.inbox import McpListingFailed, McpReturned, McpToolsListed
+from server.realtime.mcp import Mcp
+from server.realtime.mcp_schema import McpTool
 from server.realtime.outbox import Outbox
 from server.realtime.refusal import Refusal
 from server.realtime.reply import Outcome, Reply, ReplyConfig, ReplyPhase
@@ -47,15 +52,23 @@ class Held:
 class Responding:
     """The responses of one session, by id, and the held reply."""
 
-    def __init__(self, outbox: Outbox, conversation: Conversation) -> None:
+    def __init__(self, outbox: Outbox, conversation: Conversation, mcp: Mcp) -> None:
         self._outbox = outbox
         self._conversation = conversation
+        self._mcp = mcp
         self.conversation_id = outbox.new_id("conv")
         self._replies: dict[str, Reply] = {}
         self._held: Held | None = None
         self.audio_was_sent = False
         self.has_answered = False
         """Whether a response of the default conversation has ended since the user spoke last."""
+        self.handlers: Mapping[type, Callable[[Any], None]] = {
+            **dict.fromkeys((TurnText, TurnClause, TurnAudio, TurnCall, TurnFinished, TurnFailed), self.take),
+            McpToolsListed: self._mcp_listed,
+            McpListingFailed: self._mcp_listed,
+            McpReturned: self._mcp_returned,
+        }
+        """What takes each event that is about responses alone."""
 
     @property
     def active(self) -> Reply | None:
@@ -74,8 +87,10 @@ class Responding:
         in_conversation: bool = True,
         context: Conversation | None = None,
         needs_words: bool = False,
+        own_servers: Sequence[McpTool] = (),
     ) -> None:
-        """Creates a response to `context` (None: the conversation); it begins when all of that is known in words.
+        """Creates a response to `context` (None: the conversation); it begins when all of that is known in words, and
+        the tools of its MCP servers are known. `own_servers` are those that are there for this response.
 
         Raises:
             Refusal: one is active in the default conversation already, or there are too many.
@@ -91,6 +106,7 @@ class Responding:
                 "too_many_responses",
                 f"{MAX_RESPONSES} responses are under way in this session. Wait until one of them is finished.",
             )
+        self._mcp.listings.want(own_servers)
         context = self._conversation if context is None else context
         reply = Reply(
             outbox=self._outbox,
@@ -99,15 +115,16 @@ class Responding:
             conversation=self._conversation if in_conversation else None,
             conversation_id=self.conversation_id if in_conversation else None,
             context=context,
+            mcp_calls=self._mcp.calls,
             needs_words=needs_words,
-            awaiting=context.pending(),
+            awaiting=context.pending() | self._mcp.listings.awaiting(config.servers),
         )
         self._replies[reply.id] = reply
         reply.create()
         self._begin_if_ready(reply)
 
     def words_are_known(self, item_id: str) -> None:
-        """Lets the responses go on that waited for this item."""
+        """Lets the responses go on that waited for this item: for the user's words, or for a list of tools."""
         for reply in list(self._replies.values()):
             if item_id in reply.awaiting:
                 reply.awaiting.discard(item_id)
@@ -122,6 +139,12 @@ class Responding:
     def hold(self, run: RunId, config: ReplyConfig, words: str) -> None:
         """Starts the reply to words that may be all the user wants to say."""
         self.drop_held()
+        if self._mcp.listings.awaiting(config.servers):
+            return
+        try:
+            config = self._with_remote_tools(config)
+        except Refusal:
+            return  # it is told when the response is created
         request = _request(run, config, self._conversation.prompt(config.instructions, config.tools, words))
         self._held = Held(request)
         self._outbox.put(StartRun(request, held=True))
@@ -144,6 +167,30 @@ class Responding:
             if reply.run == event.run:
                 self._play(reply, event)
                 return
+
+    def _mcp_listed(self, event: McpToolsListed | McpListingFailed) -> None:
+        """Takes the tools of an MCP server, or that they cannot be had."""
+        if isinstance(event, McpToolsListed):
+            self._mcp.listings.listed(event)
+        else:
+            self._mcp.listings.failed(event)
+        self.words_are_known(event.listing)
+        self.sweep()
+
+    def _mcp_returned(self, event: McpReturned) -> None:
+        """Takes what a call of an MCP server's tool has come to."""
+        call = self._mcp.calls.over(event.call, event.result)
+        if call is None:
+            return
+        for reply in list(self._replies.values()):
+            reply.call_is_over(call.item)
+            if reply.outcome is not None and not reply.is_calling:
+                self._end(reply, reply.outcome)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Has the connections to MCP servers closed that nothing needs."""
+        self._mcp.sweep(server for reply in self._replies.values() for server in reply.config.servers)
 
     def cancel(self, response_id: str | None) -> None:
         """Cancels a response for the client.
@@ -174,12 +221,19 @@ class Responding:
             if reply.run is not None:
                 self._outbox.put(CancelRun(reply.run))
         self._replies.clear()
+        self._mcp.calls.close()
 
     def _begin_if_ready(self, reply: Reply) -> None:
         if reply.awaiting:
             return
         if reply.needs_words and not reply.context.was_understood():
             self._end(reply, Outcome("completed"))
+            return
+        try:
+            reply.config = self._with_remote_tools(reply.config)
+        except Refusal as refusal:
+            error = StatusError(type="invalid_request_error", code=refusal.code, message=refusal.message)
+            self._end(reply, Outcome("failed", error=error))
             return
         prompt = reply.prompt = reply.context.prompt(reply.config.instructions, reply.config.tools)
         request = _request(RunId(self._outbox.new_turn(), 0), reply.config, prompt)
@@ -189,6 +243,17 @@ class Responding:
                 return
             self.drop_held()
         self._start(reply, request)
+
+    def _with_remote_tools(self, config: ReplyConfig) -> ReplyConfig:
+        """Returns the configuration with the tools that its MCP servers have.
+
+        Raises:
+            Refusal: the tool that must be called is not among them.
+        """
+        if not config.servers:
+            return config
+        offer = self._mcp.listings.offer(config.tools, config.tool_choice, config.servers, config.server_choice)
+        return replace(config, tools=offer.tools, tool_choice=offer.choice, remote=offer.remote)
 
     def _start(self, reply: Reply, request: TurnRequest) -> None:
         if not request.prompt.messages:
@@ -217,14 +282,24 @@ class Responding:
                 reply.add_call(index, name, arguments)
             case TurnFinished(generated=generated):
                 if generated.reason == "max_tokens":
-                    self._end(reply, Outcome("incomplete", reason="max_output_tokens", generated=generated))
+                    self._finish(reply, Outcome("incomplete", reason="max_output_tokens", generated=generated))
                 else:
-                    self._end(reply, Outcome("completed", generated=generated))
+                    self._finish(reply, Outcome("completed", generated=generated))
             case TurnFailed(code=code, problem=problem, kind=kind):
                 error = StatusError(type=kind, code=code, message=problem)
                 self._end(reply, Outcome("failed", error=error))
 
+    def _finish(self, reply: Reply, outcome: Outcome) -> None:
+        """Ends a response of which all has been made, as soon as the calls it has made are over."""
+        reply.close(outcome)
+        if reply.is_calling:
+            reply.outcome = outcome
+        else:
+            self._end(reply, outcome)
+
     def _stop(self, reply: Reply, outcome: Outcome) -> None:
+        if reply.outcome is not None:
+            outcome = replace(outcome, generated=reply.outcome.generated)
         if reply.run is not None:
             self._outbox.put(CancelRun(reply.run))
         self._end(reply, outcome)
@@ -234,6 +309,8 @@ class Responding:
         del self._replies[reply.id]
         self.has_answered |= reply.conversation is not None
         reply.end(outcome)
+        if reply.config.servers:
+            self.sweep()
 
 
 def _request(run: RunId, config: ReplyConfig, prompt: Prompt) -> TurnRequest:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from pipeline.noise import NoiseField
+from server.realtime.mcp_schema import McpChoice, McpError, McpListedTool, McpTool
 
 Milliseconds = Annotated[int, Meta(ge=0)]
 PaddingMs = Annotated[int, Meta(ge=0, le=60_000)]
@@ -154,9 +155,9 @@ class FunctionChoice(msgspec.Struct, tag_field="type", tag="function", forbid_un
     """One of the tools."""
 
 
-Tools = Annotated[list[FunctionTool], Meta(max_length=128)]
-ToolChoiceParam = str | FunctionChoice
-"""`auto`, `none`, `required`, or a function: as an object, or by its bare name."""
+Tools = Annotated[list[FunctionTool | McpTool], Meta(max_length=128)]
+ToolChoiceParam = str | FunctionChoice | McpChoice
+"""`auto`, `none`, `required`, a function (as an object, or by its bare name), or tools of an MCP server."""
 
 
 class TracingConfig(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -311,8 +312,20 @@ class Item(msgspec.Struct, omit_defaults=True, kw_only=True):
     call_id: str | UnsetType = UNSET
     arguments: str | UnsetType = UNSET
     """What it is called with, as JSON."""
-    output: str | UnsetType = UNSET
-    """What came of the call."""
+    output: str | UnsetType | None = UNSET
+    """What came of the call; null while that is not known, or where it failed."""
+    server_label: str | UnsetType = UNSET
+    """The MCP server that it is about."""
+    tools: list[McpListedTool] | UnsetType = UNSET
+    """What the server has."""
+    approval_request_id: str | UnsetType | None = UNSET
+    """The request for approval that belongs to it."""
+    approve: bool | UnsetType = UNSET
+    """Whether the call may be made."""
+    reason: str | UnsetType | None = UNSET
+    """Why, for the model."""
+    error: McpError | UnsetType | None = UNSET
+    """Why the call failed."""
 
 
 class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -320,7 +333,9 @@ class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     as good as nothing. An `item_reference` stands for an item of the conversation, in a response's own input.
     """
 
-    type: Literal["message", "function_call", "function_call_output", "item_reference"]
+    type: Literal[
+        "message", "function_call", "function_call_output", "item_reference", "mcp_approval_response", "mcp_call"
+    ]
     role: Literal["system", "user", "assistant"] | None = None
     """Who says it: it tells what content it may have."""
     content: list[ContentPart] | None = None
@@ -332,6 +347,16 @@ class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What it was called with: a JSON object as text."""
     output: str | None = None
     """What came of the call, for the model."""
+    server_label: str | None = None
+    """The MCP server whose tool was called."""
+    approval_request_id: str | None = None
+    """The request for approval that is answered, or was."""
+    approve: bool | None = None
+    """Whether the call may be made: then it is made at once."""
+    reason: str | None = None
+    """Why, which the model is told where the call may not be made."""
+    error: McpError | None = None
+    """Why the call failed, for the model."""
     id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     """Chosen by the client, and taken by no other item; absent: the server gives one."""
     object: Literal["realtime.item"] | None = None

@@ -232,6 +232,58 @@ class FunctionCallArgumentsDone(CallEvent, tag="response.function_call_arguments
     """All of it: a JSON object as text, unless it was cut off."""
 
 
+class McpListToolsEvent(ServerEvent):
+    """Base of the events about the listing of an MCP server's tools."""
+
+    item_id: str
+
+
+class McpListToolsInProgress(McpListToolsEvent, tag="mcp_list_tools.in_progress"):
+    pass
+
+
+class McpListToolsCompleted(McpListToolsEvent, tag="mcp_list_tools.completed"):
+    pass
+
+
+class McpListToolsFailed(McpListToolsEvent, tag="mcp_list_tools.failed"):
+    pass
+
+
+class McpCallArgumentsDelta(ServerEvent, tag="response.mcp_call_arguments.delta"):
+    response_id: str
+    item_id: str
+    output_index: int
+    delta: str
+
+
+class McpCallArgumentsDone(ServerEvent, tag="response.mcp_call_arguments.done"):
+    response_id: str
+    item_id: str
+    output_index: int
+    arguments: str
+    """All of them."""
+
+
+class McpCallEvent(ServerEvent):
+    """Base of the events about a call of an MCP server's tool. They name no response: the call may outlive it."""
+
+    item_id: str
+    output_index: int
+
+
+class McpCallInProgress(McpCallEvent, tag="response.mcp_call.in_progress"):
+    pass
+
+
+class McpCallCompleted(McpCallEvent, tag="response.mcp_call.completed"):
+    pass
+
+
+class McpCallFailed(McpCallEvent, tag="response.mcp_call.failed"):
+    pass
+
+
 class OutputAudioTranscriptDelta(PartEvent, tag="response.output_audio_transcript.delta"):
     delta: str
 

@@ -9,6 +9,8 @@ import msgspec
 from msgspec import UNSET
 
 from pipeline.types import NamedTool, ToolChoice
+from server.realtime.mcp_schema import McpChoice, McpTool
+from server.realtime.mcp_tools import check_mcp_tools, with_definitions
 from server.realtime.model_settings import check_reasoning, check_truncation
 from server.realtime.refusal import Refusal, check_size
 from server.realtime.schema import (
@@ -119,6 +121,7 @@ def updated_session(
         new = msgspec.convert(merged, Session, strict=True)
     except msgspec.ValidationError as error:
         raise refusal_of(error, "session") from None
+    new.tools = with_definitions(new.tools, session.tools)
     if not profile.traces:
         new.tracing = None  # clients ask for it unasked, and are told what is: there is none
     _check(new, session, profile, voice_is_fixed)
@@ -213,24 +216,29 @@ def check_voice(voice: str, profile: Profile, param: str) -> None:
         raise Refusal("invalid_value", f"There is no voice '{voice}'. Some that there are: {some}.", param)
 
 
-def check_tools(tools: Sequence[FunctionTool], choice: ToolChoiceParam, profile: Profile, root: str) -> None:
+def check_tools(tools: Sequence[FunctionTool | McpTool], choice: ToolChoiceParam, profile: Profile, root: str) -> None:
     """Raises:
-    Refusal: the pipeline's model cannot be given tools, two have one name, or the choice cannot be met.
+    Refusal: the pipeline's model cannot be given tools, two have one name, a server cannot be used, or the choice
+        cannot be met.
     """
     if tools and not profile.tools:
         raise Refusal(
             "invalid_value", f"The language model of '{profile.model}' cannot be given tools.", f"{root}.tools"
         )
-    names = [tool.name for tool in tools]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise Refusal("invalid_value", f"There are two tools called '{name}'.", f"{root}.tools[{index}].name")
+    check_mcp_tools(tools, choice, root)
+    names: list[str] = []
+    for index, tool in enumerate(tools):
+        if isinstance(tool, FunctionTool):
+            if tool.name in names:
+                problem = f"There are two tools called '{tool.name}'."
+                raise Refusal("invalid_value", problem, f"{root}.tools[{index}].name")
+            names.append(tool.name)
     wanted = tool_choice_of(choice)
     where = f"{root}.tool_choice"
     if isinstance(wanted, NamedTool) and wanted.name not in names:
         known = ", ".join(["auto", "none", "required", *names])
         raise Refusal("invalid_value", f"There is no tool '{wanted.name}'. Choose one of: {known}.", where)
-    if wanted == "required" and not names:
+    if wanted == "required" and not tools:
         raise Refusal("invalid_value", "A call cannot be required where there are no tools.", where)
     if wanted not in ("auto", "none") and not profile.forced_calls:
         raise Refusal("invalid_value", f"The language model of '{profile.model}' cannot be made to call a tool.", where)
@@ -241,6 +249,8 @@ def tool_choice_of(choice: ToolChoiceParam) -> ToolChoice:
     match choice:
         case "auto" | "none" | "required":
             return choice
+        case McpChoice():
+            return "required"  # of which tool is known when the server has told what it has
         case FunctionChoice(name=name) | str(name):
             return NamedTool(name)
 
@@ -302,12 +312,11 @@ def speaks(asked: str, known: str) -> bool:
 
 
 _NOT_YET: tuple[tuple[str, str], ...] = (
-    (r"tools(\[\d*\.*\])?(\.type)?", "Tools are of type 'function' in this version of Parley"),
     (r"format\.(type|rate)", "The formats are audio/pcm at 24000 Hz, audio/pcmu and audio/pcma"),
     (r"(session|response)\.prompt", "Stored prompts are kept by OpenAI: send their text as `instructions`"),
     (r"delay", "Words are shown as soon as they are certain: it is null"),
     (r"languages", "The transcriber can be told of one; without any it recognises what is spoken, if it can"),
-    (r"item\.type", "MCP items are not there yet in this version of Parley"),
+    (r"item\.type", "Lists of an MCP server's tools and requests for approval are Parley's to make"),
 )
 """Fields, by the end of their path, of which the protocol has more than Parley does so far, and what to say then."""
 

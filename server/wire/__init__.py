@@ -5,6 +5,7 @@ from typing import Protocol
 
 from server.realtime.client_events import ClientEvent
 from server.realtime.inbox import Refused
+from server.realtime.schema import Session
 from server.realtime.server_events import ServerEvent
 from server.wire import beta, ga
 from server.wire.secrets import FLAT, FLAT_TRANSCRIPTION, NESTED, SecretForm
@@ -19,6 +20,9 @@ class Dialect(Protocol):
     """How events are written on the wire."""
 
     def decode(self, frame: str | bytes) -> ClientEvent | Refused: ...
+
+    def check(self, session: Session) -> None:
+        """Raises Refusal when a session that an ephemeral key stands for has what the dialect cannot tell of."""
 
     def encode(self, event: ServerEvent) -> str | None:
         """Returns the text frame; None: the dialect does not have this event, and the client is not told."""

@@ -7,8 +7,9 @@ import msgspec
 
 from server.realtime.client_events import ClientEvent
 from server.realtime.inbox import Refused
+from server.realtime.mcp_schema import McpTool
 from server.realtime.refusal import Refusal
-from server.realtime.schema import ErrorBody
+from server.realtime.schema import ErrorBody, Session
 from server.realtime.server_events import Error, ServerEvent
 from server.wire import beta_events, beta_requests, ga
 
@@ -54,6 +55,15 @@ def decode(frame: str | bytes) -> ClientEvent | Refused:
             event_id=event_id,
         )
         return Refused(body)
+
+
+def check(session: Session) -> None:
+    """Raises:
+    Refusal: an ephemeral key is for a session that this dialect cannot tell of.
+    """
+    if any(isinstance(tool, McpTool) for tool in session.tools):
+        problem = "The session has MCP servers, which this dialect of the protocol does not have. Connect without it."
+        raise Refusal("invalid_value", problem, "session.tools")
 
 
 def encode(event: ServerEvent) -> str | None:

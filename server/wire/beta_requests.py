@@ -46,7 +46,11 @@ def response(asked: Any) -> Any:
 
 def item(asked: Any, where: str = "item") -> Any:
     """Returns an item; see `session`."""
-    if not isinstance(asked, dict) or not isinstance(asked.get("content"), list):
+    if not isinstance(asked, dict):
+        return asked
+    if str(asked.get("type", "")).startswith("mcp_"):
+        raise _invalid(f"{where}.type", "There are no MCP servers in this dialect of the protocol.")
+    if not isinstance(asked.get("content"), list):
         return asked
     content = [_content(part, f"{where}.content[{index}]") for index, part in enumerate(asked["content"])]
     return {**asked, "content": content}
@@ -141,6 +145,8 @@ def _tool_choice(value: Any, where: str) -> Any:
     match value:
         case {"type": "function", "function": {"name": name, **more}, **others} if not more and not others:
             return {"type": "function", "name": name}
+        case {"type": "mcp"}:
+            raise _invalid(f"{where}.type", "There are no MCP servers in this dialect of the protocol.")
         case _:
             return value
 

@@ -6,8 +6,9 @@ import msgspec
 
 from server.realtime.client_events import CLIENT_EVENTS, ClientEvent, ResponseCreate, SessionUpdate
 from server.realtime.inbox import Refused
+from server.realtime.mcp_schema import SECRETS
 from server.realtime.refusal import Refusal
-from server.realtime.schema import ResponseParams
+from server.realtime.schema import ResponseParams, Session
 from server.realtime.server_events import (
     ConversationCreated,
     ResponseCreated,
@@ -67,8 +68,18 @@ def encode(event: ServerEvent) -> str | None:
 
 
 def session(body: dict[str, Any]) -> dict[str, Any]:
-    """Returns what GA shows of a session, or of a response."""
-    return {name: value for name, value in body.items() if name != "temperature"}
+    """Returns what GA shows of a session, or of a response. Credentials for MCP servers are shown to nobody."""
+    shown = {name: value for name, value in body.items() if name != "temperature"}
+    if "tools" in shown:
+        shown["tools"] = [
+            {name: value for name, value in tool.items() if tool["type"] != "mcp" or name not in SECRETS}
+            for tool in shown["tools"]
+        ]
+    return shown
+
+
+def check(session: Session) -> None:
+    """A session that was opened by other means can be anything that the dialect can say."""
 
 
 def event_of(value: dict[str, Any]) -> ClientEvent | Refused:

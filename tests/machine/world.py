@@ -38,6 +38,7 @@ from server.realtime.inbox import (
     VoiceVerdict,
 )
 from server.realtime.machine import Machine
+from server.realtime.mcp_schema import McpTool
 from server.realtime.schema import SessionKind
 from server.realtime.session_config import Profile
 from server.realtime.usage import ms_to_ticks
@@ -101,7 +102,10 @@ class World:
         )
         self.wire = WireChecker(max_sound=None)
         self.other_wire = WireChecker(max_sound=None)
-        """The same session, as a client of the other dialect would see it."""
+        """The same session, as a client of the other dialect would see it: up to its first MCP server, which only one
+        of them can tell of.
+        """
+        self.has_mcp = False
         self.now = 0
         self.epoch = 0
         self.appended = 0
@@ -115,6 +119,10 @@ class World:
         """The sound of items, from where to where or itself."""
         self.questions: list[do.Hypothesise] = []
         self.pauses: list[do.AssessPause] = []
+        self.listings: list[do.ListMcpTools] = []
+        self.mcp_calls: list[do.CallMcpTool] = []
+        self.cancelled_calls: list[do.CancelMcpCall] = []
+        self.closed: list[do.CloseMcpServer] = []
         self.noise_reduction: list[str | None] = []
         """What the filter was set to, each time it was."""
         self.timer: tuple[int, int] | None = None
@@ -231,7 +239,7 @@ class World:
 
     # --- what the machine wants ---
 
-    def _carry_out(self, commands: list[do.Command]) -> None:  # noqa: PLR0912 - one branch a command
+    def _carry_out(self, commands: list[do.Command]) -> None:  # noqa: PLR0912, PLR0915 - one branch a command
         for command in commands:
             match command:
                 case do.Send(event=event):
@@ -282,6 +290,14 @@ class World:
                     self.runs[run].held = False
                 case do.CancelRun(run=run):
                     self.runs[run].cancelled = True
+                case do.ListMcpTools():
+                    self.listings.append(command)
+                case do.CallMcpTool():
+                    self.mcp_calls.append(command)
+                case do.CancelMcpCall():
+                    self.cancelled_calls.append(command)
+                case do.CloseMcpServer():
+                    self.closed.append(command)
 
     def _utterance(self, turn: int) -> SimulatedUtterance:
         return self.utterances.setdefault(turn, SimulatedUtterance())
@@ -294,7 +310,8 @@ class World:
         utterance.fed.append((start, end))
 
     def _send(self, event: Any) -> None:
-        if not self.shows_images:
+        self.has_mcp = self.has_mcp or _is_of_mcp(event)
+        if not self.has_mcp and not self.shows_images:
             self._see(event, beta if self.dialect is ga else ga, self.other_wire)
         sent = self._see(event, self.dialect, self.wire)
         if sent is None:
@@ -331,3 +348,10 @@ class World:
 
 def ticks(ms: int) -> int:
     return ms_to_ticks(ms)
+
+
+def _is_of_mcp(event: Any) -> bool:
+    item, session = getattr(event, "item", None), getattr(event, "session", None)
+    if item is not None:
+        return bool(item.type.startswith("mcp_"))
+    return session is not None and any(isinstance(tool, McpTool) for tool in session.tools)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from server.realtime import client_events as client
 from server.realtime import server_events as server
-from server.realtime.inbox import Refused
+from server.realtime.inbox import McpListingFailed, McpReturned, McpToolsListed, Refused
+from server.realtime.mcp_schema import McpError, McpListedTool
 from server.realtime.schema import (
     ClientItem,
     ContentPart,
@@ -307,16 +308,35 @@ def everything_that_is_ever_sent() -> World:
     world.speak(10, voiced=True)
     world.speak(20, voiced=False)
     world.transcribe(world.finishing[0], None)
+    mcp_servers_are_used(world)
     world.client(type="session.update", session=detection(idle_timeout_ms=5_000))
     world.wait(60_000)
     return world
+
+
+def mcp_servers_are_used(world: World) -> None:
+    """One server that fails; another, whose tool is called twice."""
+    servers = [
+        {"type": "mcp", "server_label": label, "server_url": "http://127.0.0.1:9000/mcp", "require_approval": "never"}
+        for label in ("gone", "there")
+    ]
+    world.client(type="session.update", session={"type": "realtime", "tools": servers})
+    world.handle(McpListingFailed(world.listings[0].listing, "it is gone"))
+    world.handle(McpToolsListed(world.listings[1].listing, (McpListedTool(name="look_up"),)))
+    world.client(type="response.create", response={"instructions": "Look it up."})
+    (run,) = [run for run in world.runs.values() if not run.over and not run.cancelled]
+    for step in ("call", "call", "finish"):
+        world.step_run(run, step)
+    results = ("found", McpError(type="http_error", code=503, message="It is busy."))
+    for call, result in zip(world.mcp_calls, results, strict=True):
+        world.handle(McpReturned(call.call, result))
 
 
 def all_server_events() -> set[str]:
     def subclasses(kind: type) -> list[type]:
         return [each for direct in kind.__subclasses__() for each in (direct, *subclasses(direct))]
 
-    abstract = {server.PartEvent, server.CallEvent}
+    abstract = {server.PartEvent, server.CallEvent, server.McpListToolsEvent, server.McpCallEvent}
     return {kind.__struct_config__.tag for kind in subclasses(server.ServerEvent) if kind not in abstract}  # type: ignore[attr-defined]
 
 
