@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from msgspec import UNSET
+
 from server.realtime.mcp_schema import McpError, McpListedTool
 from server.realtime.schema import Item
 
@@ -33,7 +35,10 @@ class McpCallItem:
 
     def told(self) -> str:
         """Returns what the model is told of a call that is over."""
-        return f"Error: {self.result.message}" if isinstance(self.result, McpError) else self.result or ""
+        if isinstance(self.result, McpError):
+            code = "" if self.result.code is UNSET else f" {self.result.code}"
+            return f"Error{code}: {self.result.message}"
+        return self.result or ""
 
     def wire(self) -> Item:
         return Item(

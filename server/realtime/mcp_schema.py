@@ -84,7 +84,7 @@ class McpListedTool(msgspec.Struct, kw_only=True):
         return (self.annotations or {}).get("readOnlyHint") is True
 
 
-class McpError(msgspec.Struct, omit_defaults=True, kw_only=True):
+class McpError(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """Why a call came to nothing. `code` is JSON-RPC's for `protocol_error`, the status for `http_error`."""
 
     type: Literal["protocol_error", "tool_execution_error", "http_error"]

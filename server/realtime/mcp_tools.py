@@ -66,12 +66,12 @@ def check_mcp_tools(tools: Sequence[FunctionTool | McpTool], choice: ToolChoiceP
     if isinstance(choice, McpChoice) and choice.server_label not in labels:
         known = f"There are: {', '.join(labels)}." if labels else "There are none."
         problem = f"There is no MCP server '{choice.server_label}' among the tools. {known}"
-        raise Refusal("invalid_value", problem, f"{root}.tool_choice.server_label")
+        raise Refusal("invalid_value", problem, f"{root}.tool_choice")
 
 
 def _check(tool: McpTool, where: str) -> None:
     for name, problem in _CANNOT.items():
-        if getattr(tool, name):
+        if getattr(tool, name) not in (UNSET, None):
             raise Refusal("invalid_value", f"{problem}.", f"{where}.{name}")
     if tool.defer_loading:
         problem = "Parley has no tool search: the model is shown all tools of a server, or the `allowed_tools`."

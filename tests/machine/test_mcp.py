@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec import UnsetType
 
 from pipeline.types import Message, NamedTool, ToolCall, TurnCall
 from server.realtime.inbox import McpListingFailed, McpReturned, McpToolsListed
@@ -390,7 +391,8 @@ def test_a_call_that_fails_is_told_and_the_model_sees_why(error: McpError) -> No
     item = sent[-1]["response"]["output"][0]
     assert (item["output"], item["error"]["type"], item["error"]["message"]) == (None, error.type, "no such city")
     world.client(type="response.create")
-    assert running(world).request.prompt.messages[-1].text == "Error: no such city"
+    code = "" if isinstance(error.code, UnsetType) else f" {error.code}"
+    assert running(world).request.prompt.messages[-1].text == f"Error{code}: no such city"
 
 
 def test_calls_run_at_a_time_and_the_response_ends_with_the_last() -> None:
@@ -727,7 +729,7 @@ def test_two_servers_of_one_label_are_refused() -> None:
 def test_a_choice_of_a_server_that_is_not_there_is_refused() -> None:
     choice = {"type": "mcp", "server_label": "away"}
     error = error_of(update(World(), server(), tool_choice=choice))
-    assert error["param"] == "session.tool_choice.server_label"
+    assert error["param"] == "session.tool_choice"
     assert "home" in error["message"]
 
 

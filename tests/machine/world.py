@@ -354,4 +354,4 @@ def _is_of_mcp(event: Any) -> bool:
     item, session = getattr(event, "item", None), getattr(event, "session", None)
     if item is not None:
         return bool(item.type.startswith("mcp_"))
-    return session is not None and any(isinstance(tool, McpTool) for tool in session.tools)
+    return session is not None and any(isinstance(tool, McpTool) for tool in getattr(session, "tools", ()))

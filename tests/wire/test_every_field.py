@@ -152,7 +152,7 @@ EFFECTLESS = {
 }
 OF_RESPONSES = ("create_response", "interrupt_response")
 """Part of every turn detection, but of no meaning in a transcription session, which has no responses."""
-SHOWN_TO_NOBODY = re.compile(r"response\.input\[\]\.(id|status)")
+SHOWN_TO_NOBODY = re.compile(r"response\.input\[\]\.(id|status|approval_request_id)")
 """What is said of items that are in a response's own input alone, and is of no meaning there."""
 
 
