@@ -164,32 +164,7 @@ class Session:
         self._runs: dict[RunId, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = False
-        self._dispatch: dict[type, Callable[[Any], None]] = {
-            do.Send: lambda send: self._send(send.event),
-            do.StoreAudio: self._store_audio,
-            do.ReduceNoise: lambda how: self._filter.reduce_noise(how.field),
-            do.SetIdleTimer: self._set_idle_timer,
-            do.ResetVoice: lambda reset: self._voice.reset(reset.epoch),
-            do.ForgetAudio: lambda forget: self._store.forget(forget.before),
-            do.Transcribe: lambda feed: self._hearing.feed(feed.turn, self._store.read(feed.start, feed.end)),
-            do.Hypothesise: self._hypothesise,
-            do.AssessPause: self._assess,
-            do.FinishTranscript: lambda ask: self._report(ask.turn, self._hearing.finish(ask.turn)),
-            do.TranscribeRecording: lambda ask: self._report(
-                ask.turn, self._hearing.transcribe(pcm16_from_bytes(ask.audio))
-            ),
-            do.KeepSpoken: lambda keep: self._keepsakes.keep(keep.item_id, 0, self._store.read(keep.start, keep.end)),
-            do.KeepRecording: lambda keep: self._keepsakes.keep(
-                keep.item_id, keep.content_index, pcm16_from_bytes(keep.audio)
-            ),
-            do.ForgetSound: lambda forget: self._keepsakes.forget(forget.item_id),
-            do.SendRetrieved: self._send_retrieved,
-            do.DiscardUtterance: lambda drop: self._hearing.discard(drop.turn),
-            do.SetTranscription: lambda how: self._hearing.configure(how.language, how.prompt, how.shows),
-            do.StartRun: self._start_run,
-            do.ReleaseRun: self._release_run,
-            do.CancelRun: self._cancel_run,
-        }
+        self._dispatch = self._handlers()
 
     async def run(self, frames: AsyncIterator[str | bytes]) -> None:
         """Serves the client until `frames` ends; when this returns, nothing of the session is left.
@@ -231,6 +206,35 @@ class Session:
         except Exception:
             log.exception("the session machine failed on %s; the session goes on", type(event).__name__)
             return [do.Send(_internal_error(event))]
+
+    def _handlers(self) -> dict[type, Callable[[Any], None]]:
+        """Returns who carries out which command."""
+        return {
+            do.Send: lambda send: self._send(send.event),
+            do.StoreAudio: self._store_audio,
+            do.ReduceNoise: lambda how: self._filter.reduce_noise(how.field),
+            do.SetIdleTimer: self._set_idle_timer,
+            do.ResetVoice: lambda reset: self._voice.reset(reset.epoch),
+            do.ForgetAudio: lambda forget: self._store.forget(forget.before),
+            do.Transcribe: lambda feed: self._hearing.feed(feed.turn, self._store.read(feed.start, feed.end)),
+            do.Hypothesise: self._hypothesise,
+            do.AssessPause: self._assess,
+            do.FinishTranscript: lambda ask: self._report(ask.turn, self._hearing.finish(ask.turn)),
+            do.TranscribeRecording: lambda ask: self._report(
+                ask.turn, self._hearing.transcribe(pcm16_from_bytes(ask.audio))
+            ),
+            do.KeepSpoken: lambda keep: self._keepsakes.keep(keep.item_id, 0, self._store.read(keep.start, keep.end)),
+            do.KeepRecording: lambda keep: self._keepsakes.keep(
+                keep.item_id, keep.content_index, pcm16_from_bytes(keep.audio)
+            ),
+            do.ForgetSound: lambda forget: self._keepsakes.forget(forget.item_id),
+            do.SendRetrieved: self._send_retrieved,
+            do.DiscardUtterance: lambda drop: self._hearing.discard(drop.turn),
+            do.SetTranscription: lambda how: self._hearing.configure(how.language, how.prompt, how.shows),
+            do.StartRun: self._start_run,
+            do.ReleaseRun: self._release_run,
+            do.CancelRun: self._cancel_run,
+        }
 
     def _carry_out(self, commands: list[do.Command]) -> None:
         for command in commands:

@@ -37,7 +37,7 @@ class WireChecker:
         self._buffered: set[str] = set()
         """Ids that stand for sound which is not committed yet."""
         self._sounds: set[str] = set()
-        """Ids of the user's sound that was committed."""
+        """Ids of the user's sound that was committed, or came in an item."""
         self._transcribed: set[str] = set()
         self._deltas: dict[str, str] = {}
         self._last_stop_ms = 0
@@ -126,6 +126,8 @@ class WireChecker:
         self._take_id(event["item"]["id"])
         self._insert(event["item"]["id"], event["previous_item_id"])
         self._open_items.add(event["item"]["id"])
+        if any(part["type"] == "input_audio" for part in event["item"].get("content", ())):
+            self._sounds.add(event["item"]["id"])  # the client's items bring sound, too
 
     _on_conversation_item_created = _on_conversation_item_added
 

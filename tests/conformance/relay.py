@@ -70,8 +70,9 @@ class Relay:
         the codes that the client expects.
         """
         for wire in self.wires:
-            assert [error for error in wire.errors if error["code"] not in expected] == []
-            assert wire.faults == []
+            refused = [error for error in wire.errors if error["code"] not in expected]
+            assert not refused, refused
+            assert not wire.faults, wire.faults
             wire.said.end()
 
     @contextlib.asynccontextmanager
