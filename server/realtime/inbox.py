@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from pipeline.types import RunId, TokenLogProbability, Transcript, TurnEvent
 from server.realtime.client_events import ClientEvent
-from server.realtime.schema import ErrorBody
+from server.realtime.server_objects import ErrorBody
 
 
 @dataclass(frozen=True, slots=True)

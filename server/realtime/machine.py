@@ -43,7 +43,7 @@ from server.realtime.own_input import check_images, own_input
 from server.realtime.refusal import Refusal
 from server.realtime.reply import ReplyConfig
 from server.realtime.responding import Responding
-from server.realtime.schema import ErrorBody, ResponseParams, SemanticVad, Session, SessionKind, TurnDetection
+from server.realtime.schema import ResponseParams, SemanticVad, Session, SessionKind, TurnDetection
 from server.realtime.server_events import (
     Committed,
     ConversationCreated,
@@ -57,6 +57,7 @@ from server.realtime.server_events import (
     SessionCreated,
     SessionUpdated,
 )
+from server.realtime.server_objects import ErrorBody
 from server.realtime.session_config import (
     Profile,
     check_tools,

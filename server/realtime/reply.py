@@ -9,7 +9,7 @@ import msgspec
 from pipeline.types import AUTO, Effort, Generated, Pcm16, Prompt, RunId, Tool, ToolChoice, Truncation
 from server.realtime.conversation import CallItem, Conversation, MessageItem, SpokenReply
 from server.realtime.outbox import Outbox
-from server.realtime.schema import AudioFormat, ContentPart, Item, ResponseObject, StatusDetails, StatusError
+from server.realtime.schema import AudioFormat, ContentPart, Item
 from server.realtime.server_events import (
     ContentPartAdded,
     ContentPartDone,
@@ -29,6 +29,7 @@ from server.realtime.server_events import (
     ResponseCreated,
     ResponseDone,
 )
+from server.realtime.server_objects import ResponseObject, StatusDetails, StatusError
 from server.realtime.sound_formats import SoundEncoder, encoder_of
 from server.realtime.usage import response_usage
 

@@ -8,8 +8,8 @@ import msgspec
 from server.realtime.client_events import ClientEvent
 from server.realtime.inbox import Refused
 from server.realtime.refusal import Refusal
-from server.realtime.schema import ErrorBody
 from server.realtime.server_events import Error, ServerEvent
+from server.realtime.server_objects import ErrorBody
 from server.wire import beta_events, beta_requests, ga
 
 _OTHERWISE: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
