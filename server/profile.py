@@ -52,9 +52,11 @@ def endpointing_reads(line: Line) -> frozenset[Literal["sound", "words"]]:
 
 
 def _leads_to(config: Config, pipeline: str, name: str) -> bool:
-    """Returns whether clients mean a pipeline by a name. Agents SDKs name OpenAI's model in every update."""
+    """Returns whether clients mean a pipeline by a name. Agents SDKs name OpenAI's model in every update; no name, which
+    means the default where a client connects, means nothing there.
+    """
     try:
-        return config.resolve(name) == pipeline
+        return bool(name) and config.resolve(name) == pipeline
     except UnknownModelError:
         return False
 

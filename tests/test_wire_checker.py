@@ -149,7 +149,7 @@ GA: list[tuple[str, Tamper, str]] = [
     ("an output that was not made", put(DONE, "response.output", []), "output lists"),
     ("an item that has changed", put(DONE, "response.output.1.arguments", '{"a": 1}'), "as they were done"),
     ("details of another status", put(DONE, "response.status_details.type", "cancelled", -1), ""),
-    ("metadata that have changed", put(DONE, "response.metadata", {"a": "b"}), "stays what it was"),
+    ("metadata that have changed", put(CREATED, "response.metadata", {"a": "b"}), "metadata stays"),
     # Items of a response.
     ("an item that is never done", without(OUT_DONE), "one item after the other"),
     ("one at the end", without(OUT_DONE, -1), "that was added is done"),

@@ -327,11 +327,6 @@ BAD_UPDATES: list[tuple[dict[str, Any], str, str]] = [
         "session.audio.input.turn_detection.idle_timeout_ms",
     ),
     (
-        {"audio": {"input": {"turn_detection": {"type": "semantic_vad"}}}},
-        "invalid_value",
-        "session.audio.input.turn_detection.type",
-    ),
-    (
         {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 2}}}},
         "invalid_value",
         "session.audio.input.turn_detection.threshold",

@@ -122,7 +122,6 @@ BAD_SESSIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"turn_detection": {"create_response": True}}, "invalid_value", "session.turn_detection.create_response"),
     ({"turn_detection": {"interrupt_response": True}}, "invalid_value", "session.turn_detection.interrupt_response"),
     ({"turn_detection": {"idle_timeout_ms": 6000}}, "unknown_parameter", "session.turn_detection.idle_timeout_ms"),
-    ({"turn_detection": {"type": "semantic_vad"}}, "invalid_value", "session.turn_detection.type"),
 ]
 
 
