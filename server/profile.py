@@ -52,9 +52,12 @@ def endpointing_reads(line: Line) -> frozenset[Literal["sound", "words"]]:
 
 
 def _leads_to(config: Config, pipeline: str, name: str) -> bool:
-    """Returns whether clients mean a pipeline by a name. Agents SDKs name OpenAI's model in every update."""
+    """Returns whether clients mean a pipeline by a name. Agents SDKs name OpenAI's model in every update.
+
+    No name means the default where a client connects, and nothing here.
+    """
     try:
-        return config.resolve(name) == pipeline
+        return bool(name) and config.resolve(name) == pipeline
     except UnknownModelError:
         return False
 

@@ -52,8 +52,9 @@ from server.realtime.inbox import (
     VoiceVerdict,
 )
 from server.realtime.machine import Machine
-from server.realtime.schema import ErrorBody, SessionKind
+from server.realtime.schema import SessionKind
 from server.realtime.server_events import Error, ServerEvent
+from server.realtime.server_objects import ErrorBody
 from server.realtime.session_config import Profile
 from server.store import AudioStore
 from server.timings import Timings

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.machine.scenes import MANUAL, configured
+from tests.machine.world import World
 from tests.wire.test_ga import everything_that_is_ever_sent
 from tests.wire_checker import WireChecker
 
@@ -147,7 +149,7 @@ GA: list[tuple[str, Tamper, str]] = [
     ("an output that was not made", put(DONE, "response.output", []), "output lists"),
     ("an item that has changed", put(DONE, "response.output.1.arguments", '{"a": 1}'), "as they were done"),
     ("details of another status", put(DONE, "response.status_details.type", "cancelled", -1), ""),
-    ("metadata that have changed", put(DONE, "response.metadata", {"a": "b"}), "stays what it was"),
+    ("metadata that have changed", put(CREATED, "response.metadata", {"a": "b"}), "metadata stays"),
     # Items of a response.
     ("an item that is never done", without(OUT_DONE), "one item after the other"),
     ("one at the end", without(OUT_DONE, -1), "that was added is done"),
@@ -233,6 +235,23 @@ def recorded() -> tuple[Wire, Wire]:
     for run in [run for run in world.runs.values() if not run.over and not run.cancelled]:
         world.step_run(run, "fail")
     return world.wire.events, world.other_wire.events
+
+
+def push_to_talk() -> World:
+    world = configured(MANUAL)
+    world.append(4_800)
+    world.show_partial(1, "hello")
+    return world
+
+
+def test_words_before_a_commit_of_the_clients_are_of_what_it_commits() -> None:
+    world = push_to_talk()
+    sent = world.client(type="input_audio_buffer.commit")
+    wire = copy.deepcopy(world.wire.events)
+    check(wire)
+    wire[-len(sent)]["item_id"] = "item_other"
+    with pytest.raises(AssertionError, match="from the first words on"):
+        check(wire)
 
 
 def check(wire: Wire, max_sound: int | None = 14_400) -> None:

@@ -38,8 +38,10 @@ class WireChecker:
         """Ids that stand for sound which is not committed yet."""
         self._sounds: set[str] = set()
         """Ids of the user's sound that was committed, or came in an item."""
-        self._by_hand = False
-        """Whether the client says what is one utterance: words of it may come before its item."""
+        self._is_manual = False
+        """Whether the client says what is one utterance."""
+        self._ahead: str | None = None
+        """The id under which words of such an utterance are shown before it is committed."""
         self._transcribed: set[str] = set()
         self._deltas: dict[str, str] = {}
         self._last_stop_ms = 0
@@ -50,7 +52,8 @@ class WireChecker:
         self.events.append(event)
         (check_beta if self._beta else check)(event)
         check_insisted(event, self._beta)
-        assert len(json.dumps(event)) <= MAX_EVENT_BYTES, "clients read frames of up to 1 MiB"
+        is_simulated = self._max_sound is None and event["type"].endswith("audio.delta")
+        assert is_simulated or len(json.dumps(event)) <= MAX_EVENT_BYTES, "clients read frames of up to 1 MiB"
         assert event["event_id"] not in self._event_ids, "every event has an id of its own"
         self._event_ids.add(event["event_id"])
         if (response_id := event.get("response_id")) is not None:
@@ -89,12 +92,21 @@ class WireChecker:
     # --- the session ---
 
     def _on_session_updated(self, event: Event) -> None:
-        session = event["session"]
-        assert session["id"] == self._session_id, "it is one session"
+        assert event["session"]["id"] == self._session_id, "it is one session"
+        self._note_detection(event["session"])
+
+    def _on_session_created(self, event: Event) -> None:
+        self._note_detection(event["session"])
+
+    _on_transcription_session_created = _on_session_created
+
+    def _note_detection(self, session: Event) -> None:
         detection = session["turn_detection"] if self._beta else session["audio"]["input"]["turn_detection"]
-        self._by_hand = detection is None
-        if detection is None:
-            self._speaking = None  # from here on the client says what is one utterance
+        self._is_manual = detection is None
+        if self._is_manual:
+            self._speaking = None
+        else:
+            self._ahead = None
 
     _on_transcription_session_updated = _on_session_updated
 
@@ -131,6 +143,8 @@ class WireChecker:
         self._take_id(event["item"]["id"])
         self._insert(event["item"]["id"], event["previous_item_id"])
         self._open_items.add(event["item"]["id"])
+        if any(part["type"] == "input_audio" for part in event["item"].get("content", ())):
+            self._sounds.add(event["item"]["id"])
         if any(part["type"] == "input_audio" for part in event["item"].get("content", ())):
             self._sounds.add(event["item"]["id"])  # the client's items bring sound, too
 
@@ -187,19 +201,22 @@ class WireChecker:
     def _on_input_audio_buffer_committed(self, event: Event) -> None:
         if self._stopped is not None:
             assert event["item_id"] == self._stopped, "one id from speech_started on (6)"
-        self._speaking = self._stopped = None
+        assert self._ahead in (None, event["item_id"]), "one id from the first words on (6)"
+        self._speaking = self._stopped = self._ahead = None
         assert event["item_id"] not in self._chain
         assert event["previous_item_id"] == (self._chain[-1] if self._chain else None), "the chain's end (6)"
         self._buffered.discard(event["item_id"])
         self._sounds.add(event["item_id"])
 
     def _on_input_audio_buffer_cleared(self, event: Event) -> None:
-        self._speaking = None
+        self._speaking = self._ahead = None
         self._buffered.clear()
 
     def _on_conversation_item_input_audio_transcription_delta(self, event: Event) -> None:
-        known = event["item_id"] in self._sounds | self._buffered
-        assert known or self._by_hand, "words belong to sound that there is (6)"
+        if self._is_manual and event["item_id"] not in self._sounds | self._buffered:
+            self._ahead = self._ahead or event["item_id"]
+        known = self._sounds | self._buffered | {self._ahead}
+        assert event["item_id"] in known, "words belong to sound that there is (6)"
         assert event["item_id"] not in self._transcribed, "no delta after the done (3)"
         self._deltas[event["item_id"]] = self._deltas.get(event["item_id"], "") + event["delta"]
 

@@ -35,16 +35,7 @@ def check_insisted(event: Event, beta: bool) -> None:
         if isinstance(event.get(name), dict):
             assert event[name]["id"].startswith(prefix)
     if "session" in event:
-        if not beta:
-            _session(event["session"])
-        else:
-            answers = event["type"].startswith("session.")
-            _older_hearing(event["session"], answers)
-            if answers:
-                _older_session(event["session"])
-    if event["type"] == "session.created" and not beta:
-        transcription = event["session"]["audio"]["input"]["transcription"] or {}
-        assert None not in transcription.values(), "what the client did not set is left out"
+        _configuration(event, beta)
     if "item" in event:
         _item(event["item"], beta)
     if "response" in event:
@@ -68,6 +59,20 @@ def _fields(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 # --- sessions ---
+
+
+def _configuration(event: Event, beta: bool) -> None:
+    session = event["session"]
+    if not beta:
+        _session(session)
+        if event["type"] == "session.created":
+            transcription = session["audio"]["input"]["transcription"] or {}
+            assert None not in transcription.values(), "what the client did not set is left out"
+        return
+    answers = event["type"].startswith("session.")
+    _older_hearing(session, answers)
+    if answers:
+        _older_session(session)
 
 
 def _session(session: Event) -> None:

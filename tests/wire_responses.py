@@ -90,8 +90,9 @@ class Response:
             assert body["status_details"] is None
         else:
             assert body["status_details"]["type"] == body["status"]
-        for name in ("id", "conversation_id", "metadata"):
-            assert body[name] == self.created[name], f"{name} stays what it was"
+        assert body["conversation_id"] == self.created["conversation_id"], "it is of one conversation"
+        given, told = self.created["metadata"] or {}, body["metadata"] or {}
+        assert given.items() <= told.items(), "what the client wrote into the metadata stays"
         self.done = body
 
     # --- items ---

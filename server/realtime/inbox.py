@@ -10,7 +10,7 @@ from typing import TypeAlias
 from pipeline.types import RunId, TokenLogProbability, Transcript, TurnEvent
 from server.realtime.client_events import ClientEvent
 from server.realtime.mcp_schema import McpError, McpListedTool
-from server.realtime.schema import ErrorBody
+from server.realtime.server_objects import ErrorBody
 
 
 @dataclass(frozen=True, slots=True)

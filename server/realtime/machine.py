@@ -47,15 +47,7 @@ from server.realtime.own_input import check_images, own_input
 from server.realtime.refusal import Refusal
 from server.realtime.reply import ReplyConfig
 from server.realtime.responding import Responding
-from server.realtime.schema import (
-    ErrorBody,
-    FunctionTool,
-    ResponseParams,
-    SemanticVad,
-    Session,
-    SessionKind,
-    TurnDetection,
-)
+from server.realtime.schema import FunctionTool, ResponseParams, SemanticVad, Session, SessionKind, TurnDetection
 from server.realtime.server_events import (
     Committed,
     ConversationCreated,
@@ -69,6 +61,7 @@ from server.realtime.server_events import (
     SessionCreated,
     SessionUpdated,
 )
+from server.realtime.server_objects import ErrorBody
 from server.realtime.session_config import (
     Profile,
     check_tools,

@@ -17,7 +17,6 @@ from server.realtime.mcp_schema import McpChoice, McpListedTool, McpServer, McpT
 from server.realtime.mcp_tools import is_allowed, needs_approval, server_of
 from server.realtime.outbox import Outbox
 from server.realtime.refusal import Refusal, check_size
-from server.realtime.schema import ErrorBody
 from server.realtime.server_events import (
     Error,
     ItemAdded,
@@ -26,6 +25,7 @@ from server.realtime.server_events import (
     McpListToolsFailed,
     McpListToolsInProgress,
 )
+from server.realtime.server_objects import ErrorBody
 
 MAX_TOOLS = 128
 """Most tools of one server: as many as a client may give of its own."""

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from server.realtime.schema import ErrorBody
+from server.realtime.server_objects import ErrorBody
 
 MAX_OBJECT_BYTES = 1000 * 1024
 """Most bytes of JSON of a session or an item: they come back in events, and clients read frames of up to 1 MiB."""

@@ -15,7 +15,7 @@ from server.realtime.mcp_items import McpApprovalRequestItem, McpCallItem
 from server.realtime.mcp_listings import RemoteTool
 from server.realtime.mcp_schema import McpChoice, McpError, McpTool
 from server.realtime.outbox import Outbox
-from server.realtime.schema import AudioFormat, ContentPart, Item, ResponseObject, StatusDetails, StatusError
+from server.realtime.schema import AudioFormat, ContentPart, Item
 from server.realtime.server_events import (
     ContentPartAdded,
     ContentPartDone,
@@ -37,6 +37,7 @@ from server.realtime.server_events import (
     ResponseCreated,
     ResponseDone,
 )
+from server.realtime.server_objects import ResponseObject, StatusDetails, StatusError
 from server.realtime.sound_formats import SoundEncoder, encoder_of
 from server.realtime.usage import response_usage
 

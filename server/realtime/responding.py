@@ -31,7 +31,7 @@ from server.realtime.mcp_schema import McpTool
 from server.realtime.outbox import Outbox
 from server.realtime.refusal import Refusal
 from server.realtime.reply import Outcome, Reply, ReplyConfig, ReplyPhase
-from server.realtime.schema import StatusError
+from server.realtime.server_objects import StatusError
 
 MAX_RESPONSES = 16
 """Most responses of one session under way: those out of band each take a thread, and a sequence of the model."""

@@ -5,16 +5,8 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from server.realtime.schema import (
-    ContentPart,
-    ErrorBody,
-    Item,
-    LogProb,
-    ResponseObject,
-    Session,
-    TranscriptionSession,
-    TranscriptionUsage,
-)
+from server.realtime.schema import ContentPart, Item, Session, TranscriptionSession
+from server.realtime.server_objects import ErrorBody, LogProb, ResponseObject, TranscriptionUsage
 
 
 class ServerEvent(msgspec.Struct, tag_field="type", kw_only=True):

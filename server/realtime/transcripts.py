@@ -16,7 +16,7 @@ from server.realtime.items import NewItem
 from server.realtime.listening import Utterance
 from server.realtime.outbox import Outbox
 from server.realtime.responding import Responding
-from server.realtime.schema import LogProb, Session, StatusError
+from server.realtime.schema import Session
 from server.realtime.server_events import (
     TranscriptionCompleted,
     TranscriptionDelta,
@@ -24,6 +24,7 @@ from server.realtime.server_events import (
     TranscriptionFailed,
     TranscriptionSegment,
 )
+from server.realtime.server_objects import LogProb, StatusError
 from server.realtime.usage import transcription_usage
 
 Tokens: TypeAlias = tuple[TokenLogProbability, ...]

@@ -5,7 +5,7 @@ one token for 100 ms of the user's sound, one for 50 ms of the reply's.
 """
 
 from pipeline.types import WIRE_RATE, Generated, Prompt, Transcript
-from server.realtime.schema import (
+from server.realtime.server_objects import (
     InputTokenDetails,
     OutputTokenDetails,
     TranscriptionTokenDetails,

@@ -9,8 +9,9 @@ from server.realtime.client_events import ClientEvent
 from server.realtime.inbox import Refused
 from server.realtime.mcp_schema import McpTool
 from server.realtime.refusal import Refusal
-from server.realtime.schema import ErrorBody, Session
+from server.realtime.schema import Session
 from server.realtime.server_events import Error, ServerEvent
+from server.realtime.server_objects import ErrorBody
 from server.wire import beta_events, beta_requests, ga
 
 _OTHERWISE: Mapping[str, tuple[str, Callable[[Any], Any]]] = {

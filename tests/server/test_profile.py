@@ -169,5 +169,5 @@ def test_a_pipeline_answers_to_its_name_and_to_aliases_that_lead_to_it(tmp_path:
     config = read(tmp_path, CONFIG + 'aliases: {"gpt-realtime*": default, "other": person}\n')
     (line,) = loaded(config, "robot").values()
     answers_to = profile_of(line, config).answers_to
-    names = ("robot", "gpt-realtime-2.1", "other", "person", "nobody")
-    assert [answers_to(name) for name in names] == [True, True, False, False, False]
+    names = ("robot", "gpt-realtime-2.1", "other", "person", "nobody", "")
+    assert [answers_to(name) for name in names] == [True, True, False, False, False, False]

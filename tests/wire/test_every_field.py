@@ -233,7 +233,7 @@ def cases() -> Iterator[Any]:
             yield pytest.param(is_beta, before, event, code, param, id=f"{name}{' in beta' if is_beta else ''}")
 
 
-@pytest.mark.parametrize(("is_beta", "before", "event", "code", "param"), cases())
+@pytest.mark.parametrize(("is_beta", "before", "event", "code", "param"), list(cases()))
 def test_what_comes_at_the_wrong_time_or_names_what_is_not_there_is_refused(
     is_beta: bool, before: list[Object], event: Object, code: str, param: str | None
 ) -> None:
