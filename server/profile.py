@@ -52,8 +52,8 @@ def endpointing_reads(line: Line) -> frozenset[Literal["sound", "words"]]:
 
 
 def _leads_to(config: Config, pipeline: str, name: str) -> bool:
-    """Returns whether clients mean a pipeline by a name. Agents SDKs name OpenAI's model in every update; no name, which
-    means the default where a client connects, means nothing there.
+    """Returns whether clients mean a pipeline by a name. Agents SDKs name OpenAI's model in every update; no name,
+    which means the default where a client connects, means nothing there.
     """
     try:
         return bool(name) and config.resolve(name) == pipeline
