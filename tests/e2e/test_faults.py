@@ -164,7 +164,7 @@ async def test_a_client_that_cannot_be_served_is_told_why(server: Server) -> Non
             assert answer.status == 426
         for url, headers, status in [
             (f"{base}?model=nothing", {}, 404),
-            (f"{base}?intent=transcription", {}, 400),
+            (f"{base}?intent=singing", {}, 400),
             (base, {"Origin": "https://elsewhere.example"}, 403),
         ]:
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
