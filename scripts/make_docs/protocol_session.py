@@ -4,7 +4,6 @@ What is said of a field in docs/protocol.md is what this session answers to it.
 """
 
 import dataclasses
-import inspect
 import itertools
 import json
 import re
@@ -73,8 +72,9 @@ class Talk:
 
     def __post_init__(self) -> None:
         numbers = itertools.count()
-        more = {"kind": self.kind} if "kind" in inspect.signature(Machine).parameters else {}
-        self._machine = Machine(PROFILE, lambda prefix: f"{prefix}_{next(numbers)}", 2_000_000_000, "mini", **more)
+        self._machine = Machine(
+            PROFILE, lambda prefix: f"{prefix}_{next(numbers)}", 2_000_000_000, "mini", kind=self.kind
+        )
         self._machine.start()
         for item in (_MESSAGE, _CALL):
             self.send({"type": "conversation.item.create", "item": item})
