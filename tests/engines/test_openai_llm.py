@@ -1,6 +1,7 @@
 """What the engine `openai` promises as a language model, against a real HTTP endpoint on loopback."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -253,8 +254,9 @@ async def test_images_are_shown_where_they_stand_in_the_message(endpoint: Endpoi
         },
         {"role": "user", "content": "Well?"},
     ]
-    assert make(endpoint, vision=True).capabilities.vision
-    assert not make(endpoint).capabilities.vision
+    with contextlib.closing(make(endpoint, vision=True)) as seeing, contextlib.closing(make(endpoint)) as blind:
+        assert seeing.capabilities.vision
+        assert not blind.capabilities.vision
 
 
 async def test_a_conversation_that_is_too_long_loses_its_oldest_turns_where_the_context_is_known(

@@ -1,6 +1,6 @@
 """What is left out of conversations that are too long: by policy, and by the real tokens of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -137,9 +137,11 @@ def test_tokens_counted_elsewhere_are_estimated() -> None:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> LlamaCpp:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaCpp]:
     weights = tiny_gguf.write(tmp_path_factory.mktemp("weights") / "tiny.gguf", never_ends=True)
-    return LlamaCpp(LlamaCpp.Options(model=str(weights), temperature=0, context=512, threads=1))
+    engine = LlamaCpp(LlamaCpp.Options(model=str(weights), temperature=0, context=512, threads=1))
+    yield engine
+    engine.close()
 
 
 def long_talk(turns: int) -> Prompt:
