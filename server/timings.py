@@ -4,6 +4,7 @@ A client asks with `?timings=true` in the URL it connects to. It is told in `res
 `metadata`, since the protocol's schema has no other place for it: `parley.timings` is a JSON object of milliseconds.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -58,8 +59,8 @@ class Timings:
     """Follows one session: what the machine took and what it wants done. Moments (`now`) are seconds of one clock."""
 
     def __init__(self) -> None:
-        self._arrivals: list[tuple[int, float]] = []
-        """Up to which tick sound had come, and when; what lies before the last speech is forgotten."""
+        self._arrivals: deque[tuple[int, float]] = deque()
+        """Up to which tick sound had come, and when; what lies before is forgotten with the sound."""
         self._ticks = 0
         self._speech = _Speech()
         """What is being said."""
@@ -82,9 +83,8 @@ class Timings:
         run: RunId | None = getattr(event, "run", None)
         for command in commands:
             match command:
-                case do.StoreAudio(audio=audio):
-                    self._ticks += len(audio) // 2
-                    self._arrivals.append((self._ticks, now))
+                case do.StoreAudio() | do.ForgetAudio():
+                    self._follow_sound(command, now)
                 case do.Hypothesise():
                     self._speech.at["quiet"] = now
                 case do.StartRun(request=request, held=held):
@@ -140,11 +140,21 @@ class Timings:
                 if id_ in self._responses:
                     self._responses[id_].run = marks
 
+    def _follow_sound(self, command: do.StoreAudio | do.ForgetAudio, now: float) -> None:
+        if isinstance(command, do.ForgetAudio):
+            self._forget(command.before)
+        else:
+            self._ticks += len(command.audio) // 2
+            self._arrivals.append((self._ticks, now))
+
     def _arrival(self, tick: int) -> float | None:
         """Returns when the sound up to a tick had come, and forgets what lies before it."""
-        while len(self._arrivals) > 1 and self._arrivals[0][0] < tick:
-            self._arrivals.pop(0)
-        return self._arrivals[0][1] if self._arrivals and self._arrivals[0][0] >= tick else None
+        self._forget(tick)
+        return self._arrivals[0][1] if self._arrivals else None
+
+    def _forget(self, before: int) -> None:
+        while self._arrivals and self._arrivals[0][0] < before:
+            self._arrivals.popleft()
 
 
 def read_timings(text: Any) -> dict[str, float]:

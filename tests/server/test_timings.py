@@ -77,6 +77,14 @@ async def test_nothing_is_kept_of_responses_that_are_over():
         assert len(timings._arrivals) < 60
 
 
+async def test_what_came_of_a_long_silence_is_forgotten_with_its_sound():
+    async with connect(fake_line(), timings=True) as client:
+        timings = client.session._timings
+        assert timings is not None
+        client.say(silence(10_000))
+        await until(lambda: timings._ticks == 24 * 10_000 and len(timings._arrivals) < 100)  # of 500 frames
+
+
 def test_what_is_no_timings_reads_as_none():
     assert read_timings(None) == {}
     assert read_timings("nonsense") == {}
