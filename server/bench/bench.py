@@ -50,8 +50,14 @@ class Result:
     @property
     def turns_a_minute(self) -> float:
         """Answered turns a minute, of all sessions together."""
-        answered = sum(turn.problem is None for turn in self.turns)
+        answered = len(self.turns) - len(self.failed)
         return 60 * answered / self.seconds if self.seconds else 0.0
+
+    def told(self) -> str:
+        """Returns how much was answered, how fast and in how much memory, in one line."""
+        answered = f"{len(self.turns) - len(self.failed)} of {len(self.turns)} turns answered"
+        line = f"{self.server.label}: {answered}, {self.turns_a_minute:.1f} a minute"
+        return line if self.memory_mb is None else f"{line}, {self.memory_mb:.0f} MB"
 
     @property
     def failed(self) -> list[Turn]:

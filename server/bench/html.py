@@ -58,7 +58,7 @@ def _table(found: Mapping[str, Mapping[str, Summary]]) -> str:
     for name, told in METRICS.items():
         cells = [each.get(name) for each in found.values()]
         if any(cells):
-            shown = [f"{cell.p50:.0f} / {cell.p95:.0f} / {cell.max:.0f}" if cell else "–" for cell in cells]
+            shown = [str(cell) if cell else "–" for cell in cells]
             rows.append(f"<tr><td>{escape(told)}" + "".join(f"<td>{each}" for each in shown))
     return f"<table><tr><th>ms: p50 / p95 / max{head}{''.join(rows)}</table>"
 
@@ -66,10 +66,7 @@ def _table(found: Mapping[str, Mapping[str, Summary]]) -> str:
 def _facts(results: Sequence[Result]) -> str:
     lines = []
     for result in results:
-        answered = len(result.turns) - len(result.failed)
-        memory = f", {result.memory_mb:.0f} MB of memory" if result.memory_mb is not None else ""
-        told = f"{answered} of {len(result.turns)} turns answered, {result.turns_a_minute:.1f} a minute{memory}"
-        lines.append(f"<li>{escape(result.server.label)}: {told}")
+        lines.append(f"<li>{escape(result.told())}")
         lines += [f"<li>{escape(turn.question)}: {escape(turn.problem or '')}" for turn in result.failed]
     return f"<ul>{''.join(lines)}</ul>"
 

@@ -19,7 +19,7 @@ def tables(results: Sequence[Result]) -> RenderableType:
     """Returns the metrics side by side, what went wrong, and the stages of the servers that tell them."""
     parts: list[RenderableType] = [_metrics(results)]
     for result in results:
-        parts += [Text(line, style="dim") for line in _facts(result)]
+        parts.append(Text(result.told(), style="dim"))
         parts += [Text(f"{result.server.label}: {turn.question}: {turn.problem}", "red") for turn in result.failed]
         if stages := stage_medians(result.turns):
             parts.append(_waterfall(result.server.label, stages))
@@ -65,20 +65,12 @@ def _metrics(results: Sequence[Result]) -> Table:
         row = [told]
         for each in found:
             here = each.get(name)
-            row.append(f"{here.p50:.0f} / {here.p95:.0f} / {here.max:.0f}" if here else "–")
+            row.append(str(here) if here else "–")
             if each is not found[0]:
                 first = found[0].get(name)
                 row.append(f"{here.p50 / first.p50:.2f}" if here and first and first.p50 > 0 else "–")
         table.add_row(*row)
     return table
-
-
-def _facts(result: Result) -> list[str]:
-    answered = len(result.turns) - len(result.failed)
-    line = (
-        f"{result.server.label}: {answered} of {len(result.turns)} turns answered, {result.turns_a_minute:.1f} a minute"
-    )
-    return [line if result.memory_mb is None else f"{line}, {result.memory_mb:.0f} MB"]
 
 
 def _waterfall(label: str, stages: dict[str, float]) -> Table:

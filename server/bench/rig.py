@@ -11,10 +11,7 @@ from server.bench.questions import Question
 from server.bench.turn import Timed, Turn, measured
 from server.cli.failure import RunFailedError
 from server.cli.loudness import first_audible
-from server.cli.realtime_client import Event, RealtimeClient, error_text
-
-FRAME: Final = WIRE_RATE // 50
-"""Samples a frame: 20 ms, as a microphone delivers them."""
+from server.cli.realtime_client import FRAME, Event, RealtimeClient, error_text
 
 LEAD_S: Final = 0.4
 """How long the room is heard before a question."""

@@ -17,6 +17,9 @@ class Summary:
     p95: float
     max: float
 
+    def __str__(self) -> str:
+        return f"{self.p50:.0f} / {self.p95:.0f} / {self.max:.0f}"
+
 
 def summary(values: Iterable[float]) -> Summary | None:
     """Returns the median, the 95th percentile (linear between neighbours) and the maximum; None for no values."""

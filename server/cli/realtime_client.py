@@ -4,17 +4,20 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import aiohttp
 import msgspec
 
 from pipeline.audio import pcm16_to_bytes
-from pipeline.types import Pcm16
+from pipeline.types import WIRE_RATE, Pcm16
 from server.cli.address import Address
 from server.cli.failure import RunFailedError
 
 Event: TypeAlias = dict[str, Any]
+
+FRAME: Final = WIRE_RATE // 50
+"""Samples of sound that are sent at a time: 20 ms, as a microphone delivers them."""
 
 _CONNECT_S = 10.0
 _GREETING_S = 10.0

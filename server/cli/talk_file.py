@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,14 +15,11 @@ from pipeline.types import WIRE_RATE, Pcm16
 from server.cli.address import Address
 from server.cli.failure import RunFailedError
 from server.cli.loudness import end_of_speech, level_db
-from server.cli.realtime_client import Event, RealtimeClient, connect, error_text
+from server.cli.realtime_client import FRAME, Event, RealtimeClient, connect, error_text
 from server.cli.session_setup import prepare
 from server.cli.turn_log import Exchange, Reply, TurnLog
 from server.cli.view import View
 from server.cli.wav import check_writable, read_wav, resampled, write_wav
-
-FRAME: Final = WIRE_RATE // 50
-"""Samples a frame: 20 ms, as a microphone delivers them."""
 
 NO_SPEECH_S = 5.0
 """How long after the end of the recording the server may take to hear the first of it."""
