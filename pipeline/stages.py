@@ -12,7 +12,7 @@ except `close`. An engine that speaks HTTP may write a method that is to return 
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol, TypeAlias
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -199,8 +199,9 @@ class LanguageModelCapabilities:
 
     `tools`: it can be given tools. `forced_calls`: `required` and named tool choices are certain to be met.
     `vision`: its messages may have images. `reasoning`: it can think before it replies. `heeds` are the further
-    settings of a request that have their effect. `concurrency` is how many replies are made at the same time, over all
-    streams; None: as many as it is asked for.
+    settings of a request that have their effect. `prefills`: it gains by being told a prompt before it is complete
+    (`PrefillingStream`). `concurrency` is how many replies are made at the same time, over all streams; None: as many
+    as it is asked for.
     """
 
     context: int | None
@@ -209,6 +210,7 @@ class LanguageModelCapabilities:
     vision: bool = False
     reasoning: bool = False
     heeds: frozenset[RequestSetting] = frozenset()
+    prefills: bool = False
     concurrency: int | None = None
 
 
@@ -229,6 +231,19 @@ class LanguageModelStream(Protocol):
 
     def close(self) -> None:
         """Frees what the stream holds in the model."""
+
+
+@runtime_checkable
+class PrefillingStream(LanguageModelStream, Protocol):
+    """A stream of a model whose capabilities say `prefills`."""
+
+    def prefill(self, request: GenerationRequest) -> None:
+        """Begins to compute what the prompt of a reply to come will begin with: instructions, tools, history, and of
+        the newest message as much as is known. Returns at once and never raises for a prompt that does not fit.
+
+        The newest call counts: it takes the place of one that is still being worked on, and the next `generate` of the
+        stream ends it. Replies of any stream go before it. Calling it changes no reply, only when it comes.
+        """
 
 
 class LanguageModel(Engine, Protocol):
