@@ -1,7 +1,8 @@
 """Reads an ONNX file as a graph of nodes, and writes parts of it as files of their own.
 
 Only what it takes to cut a graph is read: names, kinds and whole numbers. Nodes and weights are copied as they are,
-byte for byte, so a file of 60 MB is cut in 0.1 s, and the `onnx` package (with protobuf, 60 MB) is not needed at run time.
+byte for byte, so a file of 60 MB is cut in 0.2 s, and the `onnx` package, of 30 MB with what it needs, is not needed at
+run time.
 
 The numbers of the fields are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, the encoding is that of
 https://protobuf.dev/programming-guides/encoding/.

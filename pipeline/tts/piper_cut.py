@@ -6,8 +6,8 @@ A voice is a VITS (https://arxiv.org/abs/2106.06103) that has been exported to O
                   └─────────── text ────────────────────┘       └ flow ┘        └──── decoder ────┘
 
 The text side needs the whole sentence and is cheap. The flow and the decoder are convolutions: a frame of theirs
-depends on a few frames to either side only, the margin, which follows from the kernels in the graph. So they can be run on
-slices with that margin, and the sound is that of the whole.
+depends on a few frames to either side only, the margin, which follows from the kernels in the graph. So they can be
+run on slices with that margin, and the sound is that of the whole.
 
 Where to cut is found by what the graph does, not by the names of its nodes, which differ from one version of the
 exporter to the next.
@@ -74,6 +74,8 @@ def cut(model: bytes) -> Parts:
         graph = Graph(model)
     except NotAGraphError as error:
         raise UncuttableError(str(error)) from error
+    if not graph.outputs:
+        raise UncuttableError("it makes nothing")
     output = graph.outputs[0]  # some voices tell the lengths of the phonemes besides
     prior, latent = _prior(graph), _latent(graph)
     late = graph.behind((output,), stop=(prior,))

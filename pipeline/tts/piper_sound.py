@@ -1,7 +1,7 @@
 """A Piper voice's weights in onnxruntime: phoneme ids → sound, in slices where the voice can be cut (piper_cut.py).
 
 The first slice is short, so that a long sentence is heard at once; each is twice as long as the one before, because a
-slice costs its margins, too. So sound does not run dry on a machine that makes it three times as fast as it is spoken.
+slice costs its margins, too. So sound does not run dry on a machine that makes it four times as fast as it is spoken.
 """
 
 import logging
