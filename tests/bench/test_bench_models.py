@@ -73,7 +73,7 @@ def test_the_whispers_have_the_sizes_of_openais():
         shape = whisper.SHAPES[name]
         parameters = 51_865 * shape.width + (1500 + 448) * shape.width + shape.layers * 28 * shape.width**2
         parameters += 3 * (shape.mels + shape.width) * shape.width
-        assert parameters / 1e6 == pytest.approx(millions, rel=0.03)
+        assert parameters / 1e6 == pytest.approx(millions, rel=0.04)
 
 
 def test_piper_speaks_about_as_long_as_a_voice_would(tmp_path):
