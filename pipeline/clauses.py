@@ -22,8 +22,11 @@ say as a letter and counts as three.
 LONG_CHARS: Final = 80
 """From here on (about 6 s of speech) a sentence is cut at the next comma."""
 
+ENOUGH_WORDS: Final = 6
+"""Words, some 2 s of speech, that have been said when clauses become sentences."""
+
 FIRST_WORDS: Final = 9
-"""Until so many words have been said, some 3 s of speech, a clause without punctuation is cut after so many words."""
+"""Until then, a clause without punctuation is cut after so many words."""
 
 FIRST_WORDS_OF_PHRASE: Final = 5
 """Words that such a clause has at least when it ends before a word that begins a phrase, where a speaker may pause."""
@@ -159,7 +162,7 @@ class ClauseSplitter:
 
     def _complete(self, ending: Ending, length: int) -> bool:
         """Whether the first `length` characters, which end so, are to be spoken by themselves."""
-        enough = self._said >= FIRST_WORDS
+        enough = self._said >= ENOUGH_WORDS
         if enough and (ending == "word" or (ending == "pause" and self._weight < LONG_CHARS)):
             return False
         speech = speakable(self._text[:length], self._line_start)
@@ -170,7 +173,7 @@ class ClauseSplitter:
 
     def _phrase_begins(self, text: str) -> bool:
         """Whether the last word begins a phrase, and what is before it makes a clause for now."""
-        if self._said >= FIRST_WORDS or not self._space_at:
+        if self._said >= ENOUGH_WORDS or not self._space_at:
             return False
         word = text[self._space_at :].strip(_OPENERS).casefold()
         return word in _BEGIN_PHRASES and self._long_enough(text[: self._space_at])

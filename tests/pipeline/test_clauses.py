@@ -298,3 +298,52 @@ def test_a_dash_inside_a_line_is_no_bullet() -> None:
         "One two three four five six seven eight nine",
         "- ten",
     ]
+
+
+# --- how soon -------------------------------------------------------------------------------------------------
+
+REPLIES_OF_ASSISTANTS = (
+    "Sure! The best way to get from the airport to the city is the train that leaves every fifteen minutes from the "
+    "station below the terminal.",
+    "Of course, here is a short recipe. Take two eggs, a cup of flour and some milk, and stir them until the mixture "
+    "is smooth. Then fry it in a hot pan with a little butter.",
+    "Yes. You can change the voice in the settings under sound and then choose one of the voices that are installed on "
+    "this machine.",
+    "Great question! Black holes form when very massive stars collapse under their own gravity at the end of their "
+    "lives and nothing remains that could stop it.",
+    "Well, there are three things that you should keep in mind when you buy a used car from a private seller.",
+    "Once upon a time there was a little fox who lived at the edge of a dark forest and wanted to see the sea. One "
+    "morning she packed a small bag and left without telling anybody.",
+)
+SPOKEN_PER_S, PAUSE_S = 2.8, 0.2
+"""Words that a voice says in a second, and how long it is silent after a sentence."""
+VOICE_S = 0.1
+"""From a clause to its first sound."""
+
+
+def heard(reply: str, words_per_s: float) -> tuple[float, float]:
+    """Returns when the first sound of a reply is there, and for how long it runs dry, in seconds, if a model makes so
+    many words a second."""
+    splitter = ClauseSplitter()
+    words = reply.split(" ")
+    made = [
+        ((number + 1) / words_per_s, clause)
+        for number, word in enumerate(words)
+        for clause in splitter.feed(word if number == len(words) - 1 else f"{word} ")
+    ]
+    made += [(len(words) / words_per_s, clause) for clause in splitter.finish()]
+    first, dry = made[0][0] + VOICE_S, 0.0
+    until = first
+    for at, clause in made:
+        dry += max(0.0, at + VOICE_S - until)
+        until = max(until, at + VOICE_S) + len(clause.speech.split()) / SPOKEN_PER_S
+        until += PAUSE_S if clause.speech[-1] in ".!?" else 0.0
+    return first, dry
+
+
+@pytest.mark.parametrize("reply", REPLIES_OF_ASSISTANTS)
+def test_speech_begins_after_nine_words_and_does_not_run_dry_on_a_slow_model(reply: str) -> None:
+    for words_per_s in (20, 33, 60):
+        first, dry = heard(reply, words_per_s)
+        assert first <= FIRST_WORDS / words_per_s + VOICE_S
+        assert dry == 0
