@@ -19,7 +19,7 @@ from pipeline.registry import did_you_mean, listed
 from pipeline.stages import EngineOptions, SynthesizerCapabilities
 from pipeline.tts.piper_files import find_voice
 from pipeline.tts.piper_voice import Voice
-from pipeline.types import Pcm16, Samples, SpeechRequest
+from pipeline.types import WIRE_RATE, Pcm16, Samples, SpeechRequest
 from pipeline.workers import CancelToken
 
 SLOWEST, FASTEST = 0.25, 3.0
@@ -116,8 +116,9 @@ class Piper:
         voices = [Voice(each, options.device, threads, option) for each, option in files]
         self.device = voices[0].device
         self._choices = _choices(voices, options.speaker)
-        # Nothing of any voice is lost; those of lower rates are resampled.
-        self.rate = max(voice.rate for voice in voices)
+        rates = {voice.rate for voice in voices}
+        # Sound is resampled once: here if the voices differ, else by whoever wants another rate.
+        self.rate = rates.pop() if len(rates) == 1 else WIRE_RATE
         # One more than fits, so that a short clause need not wait for the end of a long one.
         self.concurrency = cores() // threads + 1
         self.capabilities = SynthesizerCapabilities(

@@ -1,7 +1,7 @@
 """What the engine `piper` promises of a long sentence, on small voices that are built as Piper's are."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from pipeline.tts import piper_sound
 from pipeline.tts.piper import Piper, _pcm16
 from pipeline.tts.piper_cut import Margins, UncuttableError, cut
 from pipeline.tts.piper_sound import FIRST_FRAMES, MOST_FRAMES, SlicedSound, WholeSound, slices
-from pipeline.types import Pcm16, Samples, SpeechRequest
+from pipeline.turn import run_turn
+from pipeline.types import WIRE_RATE, Message, Pcm16, Prompt, RunId, Samples, SpeechRequest, TurnAudio, TurnRequest
 from pipeline.workers import CancelToken
 from scripts.make_bench_models import piper
+from tests.fakes import FakeModel, fake_line
 
 MEDIUM, HIGH = (
     replace(shape, width=8, hidden=12, layers=1, speaker_width=6, decoder_width=2 ** (2 + len(shape.rates)))
@@ -29,6 +31,7 @@ MEDIUM, HIGH = (
 HOP = 256
 LONG = "This is a sentence that goes on and on because whoever says it never comes to a point, or to an end"
 SPEAKERS = ("alto", "tenor", "bass")
+SPEAK = TurnRequest(RunId(1, 0), Prompt((Message("user", "hello"),)), "audio")
 
 
 @pytest.fixture(scope="module")
@@ -288,3 +291,25 @@ def test_a_voice_that_cannot_be_sliced_is_made_whole_and_the_log_says_why(
     assert reason in record.message
     (chunk,) = chunks_of(engine, LONG)
     assert np.abs(chunk.astype(int) - whole(engine, voice, LONG, "en_US-odd-medium")).max() <= 1
+
+
+# --- on the wire ----------------------------------------------------------------------------------------------
+
+
+async def test_a_reply_sounds_the_same_however_its_sentences_are_sliced(
+    medium: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes out at 24 kHz is resampled in one stream: neither slices nor clauses leave a seam."""
+    line = fake_line(llm=FakeModel([f"Yes. {LONG}, {LONG}. ", f"{LONG}!"]), tts=make(medium))
+    sounds = []
+    for cut_up in (slices, lambda frames: iter([(0, frames)]), lambda frames: slices_of(frames, 7)):
+        monkeypatch.setattr(piper_sound, "slices", cut_up)
+        events = [event async for event in run_turn(line, line.llm.open(), SPEAK)]
+        sounds.append(np.concatenate([event.samples for event in events if isinstance(event, TurnAudio)]).astype(int))
+    assert len(sounds[0]) == len(sounds[1]) == len(sounds[2]) > 10 * WIRE_RATE
+    assert max(np.abs(sounds[0] - other).max() for other in sounds[1:]) <= 1
+
+
+def slices_of(frames: int, size: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, frames, size):
+        yield start, min(frames, start + size)
