@@ -116,12 +116,16 @@ def test_a_long_sentence_begins_with_a_short_slice(medium: Path, monkeypatch: py
     sound = engine._choices[engine.capabilities.voices[0]].voice._sound
     assert isinstance(sound, SlicedSound)
     decoded: list[int] = []
+    flowed: list[int] = []
     engine.warm_up()
     monkeypatch.setattr(sound, "_decoder", Watched(sound._decoder, decoded))
+    monkeypatch.setattr(sound, "_flow", Watched(sound._flow, flowed))
     chunks = engine.synthesize(SpeechRequest(LONG), CancelToken())
-    first = next(chunks)
-    assert len(first) == FIRST_FRAMES * HOP
-    assert decoded == [FIRST_FRAMES + sound._parts.decoder_margins.after]
+    first, second = next(chunks), next(chunks)
+    assert (len(first), len(second)) == (FIRST_FRAMES * HOP, 2 * FIRST_FRAMES * HOP)
+    # With margins of 11 and 32 frames, where there is anything; no frame goes through the flow twice but in a margin.
+    assert decoded == [FIRST_FRAMES + 11, 11 + 2 * FIRST_FRAMES + 11]
+    assert flowed == [decoded[0] + 32, 32 + 2 * FIRST_FRAMES + 32]
     assert sum(map(len, chunks)) > 10 * len(first)
 
 
