@@ -119,8 +119,8 @@ class Piper:
         rates = {voice.rate for voice in voices}
         # Sound is resampled once: here if the voices differ, else by whoever wants another rate.
         self.rate = rates.pop() if len(rates) == 1 else WIRE_RATE
-        # One more than fits, so that a short clause need not wait for the end of a long one.
-        self.concurrency = cores() // threads + 1
+        # More than fit: slices of several clauses share the cores, and none waits for the end of a long one to begin.
+        self.concurrency = max(2, 4 * cores() // threads)
         self.capabilities = SynthesizerCapabilities(
             voices=tuple(self._choices),
             languages=frozenset(voice.language for voice in voices),
