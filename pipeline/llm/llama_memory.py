@@ -33,8 +33,8 @@ LEAST_SAVED = 24
 LITTLE = 64
 """Tokens of a history that may be lost without taking care of them."""
 
-PARKED_OF_ONE = 2
-"""Histories that an owner may have parked: the spoken one, and what was said out of band."""
+PARKED_OF_ONE = 4
+"""Histories that an owner may have parked: the spoken one, and of what was said beside it the longest."""
 
 
 @dataclass(eq=False)
@@ -78,7 +78,9 @@ class Shelf:
         """Parks a history that there `has_room` for."""
         own = [entry for entry in self.entries if entry.owner is parked.owner]
         old = [entry for entry in own if len(entry.tokens) - common_prefix(entry.tokens, parked.tokens) <= LITTLE]
-        for entry in old or own[: 1 - PARKED_OF_ONE]:
+        if not old and len(own) == PARKED_OF_ONE:
+            old = [min(own, key=lambda entry: len(entry.tokens))]
+        for entry in old:
             self.entries.remove(entry)
         self.entries.append(parked)
         while sum(entry.state.nbytes for entry in self.entries) > self._limit:
@@ -227,7 +229,8 @@ class Memory:
 
     def _park(self, sequence: Sequence) -> bool:
         """Keeps what a sequence holds outside the model. Returns whether nothing of worth is lost now."""
-        if not sequence.tokens or sequence.prompt < LEAST_SAVED:
+        worth = len(sequence.tokens) if sequence.told else sequence.prompt
+        if worth < LEAST_SAVED:
             return True
         if not self._shelf.has_room(self._context.state_size(sequence.id)):
             return False
