@@ -77,7 +77,7 @@ class Ahead:
                 sequence.tokens += pending
         except DecodeError as error:
             log.warning("a prompt could not be computed ahead: %s", error)
-            self._memory.empty(sequence)
+            self._memory.undo(sequence)
             return False
         finally:
             self._memory.give_back(sequence)
