@@ -208,15 +208,11 @@ class Memory:
         empty = next((sequence for sequence in idle if not sequence.tokens), None)
         if empty is not None:
             return empty
-        if own:
-            chosen = min(own, key=lambda sequence: sequence.prompt)
-            self._park(chosen)
-            return chosen
-        for chosen in sorted(idle, key=lambda sequence: (sequence.told, sequence.used)):
-            if for_reply or not chosen.told:
-                is_kept = self._park(chosen)
-                if is_kept or for_reply:
-                    return chosen
+        usable = sorted((sequence for sequence in idle if for_reply or not sequence.told), key=lambda each: each.used)
+        for chosen in [min(own, key=lambda sequence: sequence.prompt)] if own else usable:
+            is_kept = self._park(chosen)
+            if is_kept or for_reply:
+                return chosen
         return None
 
     def _saving(self, source: Sequence | Parked, sequence: Sequence, prompt: list[int]) -> float:

@@ -272,6 +272,15 @@ def test_a_prefill_that_fails_harms_nobody(
     assert text(generate(talk, request(STORY))) == expected
 
 
+def test_a_prefill_that_cannot_be_encoded_harms_nobody(load: Callable[..., LlamaCpp]) -> None:
+    engine = load()
+    reply = engine.open().generate(request("Hi"), CancelToken())
+    outputs = [next(reply)]
+    engine._scheduler.prefill(Prefill(object(), lambda: 1 // 0 * [1]))
+    finish_prefills(engine)
+    assert end([*outputs, *reply]).output_tokens == 24
+
+
 def test_closing_ends_prefills(load: Callable[..., LlamaCpp], steps: Steps) -> None:
     engine = load()
     talk, other = engine.open(), engine.open()
