@@ -299,11 +299,10 @@ class Session:
     # --- ears ---
 
     def _store_audio(self, command: do.StoreAudio) -> None:
-        samples = pcm16_from_bytes(command.audio)
         position = self._store.end
-        self._store.append(samples)
+        self._store.append(command.audio)
         if command.listen_epoch is not None:
-            self._voice.hear(samples, position)
+            self._voice.hear(command.audio, position)
 
     def _heard(self, verdict: VoiceVerdict | VoiceFailed) -> None:
         self._inbox.put_now(verdict)
