@@ -1,4 +1,4 @@
-"""The server's event loop: uvloop, which spends half as much on a frame; where there is none (Windows), asyncio's own."""
+"""The server's event loop: uvloop, which spends less on a frame; where there is none (Windows), asyncio's own."""
 
 import asyncio
 import logging

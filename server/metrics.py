@@ -49,7 +49,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     loop_lag_ms: Spread | None
     """By how much timers of the event loop were late: what anything that comes has to wait before it is looked at."""
     verdict_delay_ms: Spread | None
-    """From the arrival of the sound that completes a frame to the voice detector's verdict on it; none without frames."""
+    """From the arrival of the sound that completes a frame to the voice detector's verdict on it."""
 
 
 def spread(milliseconds: Sequence[float]) -> Spread | None:

@@ -221,8 +221,8 @@ class Session:
             self._inbox.put_now(Disconnected())
 
     def _take_now(self, event: Event) -> bool:
-        """Has the machine take an event at once. Returns whether it has: not while it is at another, nor before one that
-        waits, nor where sound is filtered, which takes its time.
+        """Has the machine take an event at once. Returns whether it has: not while it is at another, nor before one
+        that waits, nor where sound is filtered, which takes its time.
 
         Most events are a frame of sound or the verdict on one. A turn in the inbox costs more than they do.
         """

@@ -1,7 +1,7 @@
 """Voice activity detection for all sessions: whatever frames are waiting go through the detector in one call.
 
-Sound waits in each session's ear as the bytes that came; the detector's thread is woken when a frame is whole, takes the
-frames of all that have one, and hands all verdicts back to the event loop at once.
+Sound waits in each session's ear as the bytes that came. The detector's thread is woken when a frame is whole, takes
+the frames of all that have one, and hands all verdicts back to the event loop at once.
 """
 
 import asyncio

@@ -26,8 +26,8 @@ the other cores for longer than it takes to multiply."""
 
 
 def _lowpass() -> NDArray[np.float64]:
-    """Returns a windowed sinc at 48 kHz (Kaiser, beta 4: stop band at -45 dB) that passes 6.6 kHz and stops 9.3 kHz,
-    where what is folded back lies at 6.7 kHz and above; `[49]`, and its sum is 2: every other sample at 48 kHz is a zero.
+    """Returns a windowed sinc at 48 kHz (Kaiser, beta 4: stop band at -45 dB) that passes 6.6 kHz and stops 9.3 kHz, so
+    that what is folded back lies above 6.7 kHz; `[49]`. Its sum is 2: every other sample at 48 kHz is a zero.
     """
     place = np.arange(-_HALF, _HALF + 1)
     cutoff = 2 * 7_950 / (2 * WIRE_RATE)
@@ -75,7 +75,7 @@ class FrameMaker:
         return made.reshape(len(sound), self._frame)
 
     def _weights(self) -> Samples:
-        """Returns what makes a block of samples at 16 kHz out of its own ticks and `HISTORY` before, `[ticks, block]`."""
+        """Returns what makes a block of samples at 16 kHz of its ticks and `HISTORY` before them, `[ticks, block]`."""
         filter_, weights = _lowpass(), np.zeros((HISTORY + self._step, self._block))
         for sample in range(self._block):
             # At 48 kHz a tick is two places and a sample three; each is the sum over the last 49 places.

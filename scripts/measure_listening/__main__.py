@@ -1,8 +1,8 @@
 """Measures what listening costs: `python -m scripts.measure_listening --sessions 64 256`.
 
-It starts a server on one core and, on the others, as many clients as it is told, which send frames in real time: most a
-quiet room, some (`--speaking`) sentences with pauses. No response is asked for. It prints what the server says of itself
-(`GET /parley/load`), and what the system says of its memory.
+It starts a server on one core and, on the others, as many clients as it is told, which send frames in real time: most
+a quiet room, some (`--speaking`) sentences with pauses. No response is asked for. It prints what the server says of
+itself (`GET /parley/load`), and what the system says of its memory. Linux.
 """
 
 import argparse
@@ -20,12 +20,11 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from pipeline.types import WIRE_RATE, Pcm16, SpeechRequest
-from pipeline.workers import CancelToken
-from scripts.measure_listening.streams import Client, Streams, append_frames, room
+from pipeline.types import Pcm16
+from scripts.measure_listening.spoken import SENTENCES, room, spoken
+from scripts.measure_listening.streams import Client, Streams, append_frames
 from server.bench.memory import resident_mb
 
-_SENTENCES: Final = ("Turn on the kitchen lights.", "What is the capital of France?", "How are you today?")
 _PAUSE_S: Final = 3.0
 _SERVE: Final = "import sys; from server.cli import main; sys.exit(main())"
 _SETTLE_S: Final = 2.0
@@ -40,13 +39,13 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=0, help="the core that the server runs on (default: %(default)s)")
     parser.add_argument("--config", type=Path, help="models.yaml to use")
     arguments = parser.parse_args()
-    spoken = append_frames(_spoken(), arguments.frame_ms) if arguments.speaking else []
+    talk = append_frames(_spoken(), arguments.frame_ms) if arguments.speaking else []
     silent = append_frames(room(2.0, 1), arguments.frame_ms)
     print("| sessions | CPU of a core | ms of it a second and session | loop lag ms p50 / p99 / max | ", end="")
     print("verdict ms p50 / p99 / max | wake-ups /s | threads | MB | kB a session | rig late ms p99 |")
     print("|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     for count in arguments.sessions:
-        streams = [spoken if index < arguments.speaking else silent for index in range(count)]
+        streams = [talk if index < arguments.speaking else silent for index in range(count)]
         with _server(arguments.core, arguments.config) as (process, port):
             print(_row(process, port, streams, arguments.frame_ms, arguments.seconds), flush=True)
 
@@ -101,18 +100,9 @@ def _switches(process: int) -> int:
 
 
 def _spoken() -> Pcm16:
-    from pipeline.tts.espeak_ng import EspeakNg
-    from pipeline.audio import StreamResampler
-
-    voice = EspeakNg(EspeakNg.Options(voice="en-us+klatt4", words_per_minute=145))
-    parts: list[Pcm16] = []
-    for number, sentence in enumerate(_SENTENCES):
-        chunks = np.concatenate(list(voice.synthesize(SpeechRequest(sentence), CancelToken())))
-        resampler = StreamResampler(voice.rate, WIRE_RATE)
-        sound = np.concatenate((resampler.process(chunks), resampler.flush()))
-        parts += [(sound * 0.3).astype(np.int16), room(_PAUSE_S, number)]
-    voice.close()
-    return np.concatenate(parts)
+    return np.concatenate(
+        [part for number in range(len(SENTENCES)) for part in (spoken(number), room(_PAUSE_S, number))]
+    )
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 
 import msgspec
-import numpy as np
 
 from pipeline.audio import pcm16_to_bytes
 from pipeline.types import WIRE_RATE, Pcm16
@@ -135,8 +134,3 @@ class Streams:
                 looked = time.monotonic()
                 self.received += sum(client.drain() for client in self._clients)
             turn += 1
-
-
-def room(seconds: float, seed: int) -> Pcm16:
-    """Returns the sound of a quiet room: about -60 dB of noise. Digital silence is not what a microphone hears."""
-    return np.random.default_rng(seed).integers(-30, 31, round(seconds * WIRE_RATE)).astype(np.int16)

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import signal
 import socket
@@ -76,6 +77,9 @@ def run(args: argparse.Namespace) -> int:
             progress.end_line()
         try:
             check_voices(lines, config)
+            # What is loaded stays. To look through all of it for garbage again would stop everybody for 0.1 s.
+            gc.collect()
+            gc.freeze()
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 return runner.run(_serve(listener, args.host, config, lines, doors=doors, traces=traces))
         finally:

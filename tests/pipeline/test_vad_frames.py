@@ -1,4 +1,4 @@
-"""Frames for the voice detector: at once, in the right place, free of what would fold back, and alike in any company."""
+"""Frames for the voice detector: at once, in their place, free of what would fold back, and alike in any company."""
 
 import numpy as np
 import pytest
