@@ -34,6 +34,7 @@ from pipeline.types import (
 from pipeline.workers import CancelToken, SerialWorker, wait_out
 from server.filtering import SoundFilter
 from server.hearing import Hearing, Question
+from server.inbox import Inbox
 from server.keepsakes import Keepsakes
 from server.mcp_links import McpLinks
 from server.outbound import Outbound, SlowClient
@@ -64,9 +65,6 @@ from server.wire import Dialect
 
 log = logging.getLogger(__name__)
 
-INBOX_LIMIT = 256
-"""Events that may wait for the machine before whoever brings more has to wait."""
-
 FRAMES_AT_ONCE = 16
 """Frames of one client that are worked on, when so many have come, before others get the loop: less than 1 ms."""
 
@@ -81,39 +79,6 @@ FALLBACK_SILENCE_MS = 500
 
 SESSION_S = 60 * 60
 """What `expires_at` says, counted from the connection: OpenAI's hour. Parley ends no session for its age."""
-
-
-class Inbox:
-    """Events on their way to the machine, bounded where they come from outside."""
-
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[Event | SlowClient] = asyncio.Queue()
-        self._room = asyncio.Event()
-        self._room.set()
-
-    async def put(self, event: Event) -> None:
-        """Queues an event, waiting for room first."""
-        await self._room.wait()
-        self.put_now(event)
-
-    def put_now(self, event: Event | SlowClient) -> None:
-        """Queues an event of which there can only be as many as were asked for, or the reason to end the session."""
-        self._queue.put_nowait(event)
-        if self._queue.qsize() >= INBOX_LIMIT:
-            self._room.clear()
-
-    async def get(self) -> Event:
-        """Waits for the next event. Raises SlowClient when its turn has come."""
-        event = await self._queue.get()
-        if self._queue.qsize() < INBOX_LIMIT:
-            self._room.set()
-        if isinstance(event, SlowClient):
-            raise event
-        return event
-
-    @property
-    def is_empty(self) -> bool:
-        return self._queue.empty()
 
 
 class Run:

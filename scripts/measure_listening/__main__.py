@@ -42,7 +42,9 @@ def main() -> None:
     talk = append_frames(_spoken(), arguments.frame_ms) if arguments.speaking else []
     silent = append_frames(room(2.0, 1), arguments.frame_ms)
     print("| sessions | CPU of a core | ms of it a second and session | loop lag ms p50 / p99 / max | ", end="")
-    print("verdict ms p50 / p99 / max | wake-ups /s | threads | MB | kB a session | rig late ms p99 |")
+    print(
+        "verdict ms p50 / p99 / max | wake-ups /s | threads | MB | kB a session, open / listening | rig late ms p99 |"
+    )
     print("|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     for count in arguments.sessions:
         streams = [talk if index < arguments.speaking else silent for index in range(count)]
@@ -56,6 +58,7 @@ def _row(process: int, port: int, streams: list[list[bytes]], frame_ms: int, sec
     _load(port, _SETTLE_S)
     before = resident_mb(process)
     clients = [Client(port, frames, 7 * index % len(frames)) for index, frames in enumerate(streams)]
+    opened = resident_mb(process)
     rig = Streams(clients, frame_ms)
     sending = threading.Thread(target=rig.run, daemon=True)
     sending.start()
@@ -71,7 +74,10 @@ def _row(process: int, port: int, streams: list[list[bytes]], frame_ms: int, sec
         sending.join()
         for client in clients:
             client.close()
-    each = "?" if before is None or after is None else f"{1000 * (after - before) / len(clients):.0f}"
+    each = " / ".join(
+        "?" if before is None or now is None else f"{1000 * (now - before) / len(clients):.0f}"
+        for now in (opened, after)
+    )
     return (
         f"| {len(clients)} | {100 * load['cpu']:.0f} % | {1000 * load['cpu'] / len(clients):.2f} | "
         f"{_spread(load['loop_lag_ms'])} | {_spread(load['verdict_delay_ms'])} | {woken / load['seconds']:.0f} | "
