@@ -113,19 +113,23 @@ def _spoken() -> Pcm16:
 
 @contextlib.contextmanager
 def _server(core: int, config: Path | None) -> Iterator[tuple[int, int]]:
-    """Starts a server on one core, and moves this process to the others. Yields its process id and port."""
+    """Starts a server, and moves it to one core and this process to the others. Yields its process id and port.
+
+    What it has started by then, such as the host of PocketSphinx's decoders, runs where it likes.
+    """
     cores = os.sched_getaffinity(0)
     command = [sys.executable, "-c", _SERVE, "serve", "--port", "0"]
     if config is not None:
         command += ["--config", str(config)]
     try:
-        os.sched_setaffinity(0, {core})
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        os.sched_setaffinity(0, cores - {core} or cores)
         assert server.stdout is not None
         port = next((int(found[1]) for line in server.stdout if (found := re.search(r"listens on \S+:(\d+)", line))), 0)
         if not port:
             sys.exit("The server did not start.")
+        for thread in Path(f"/proc/{server.pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {core})
+        os.sched_setaffinity(0, cores - {core} or cores)
         yield server.pid, port
     finally:
         os.sched_setaffinity(0, cores)
