@@ -91,6 +91,26 @@ class _Ear:
         self._sound, self._at = b"", 0
 
 
+class _Mail:
+    """Verdicts on their way to a loop, in order."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[tuple[Deliver, VoiceVerdict | VoiceFailed]] = deque()
+
+    def post(self, told: _Told) -> None:
+        """Sends verdicts, from another thread: one wake-up of the loop, however many there are."""
+        self._waiting.extend(told)
+        post(self._loop, self._deliver)
+
+    def _deliver(self) -> None:
+        for _ in range(min(_TOLD, len(self._waiting))):
+            deliver, verdict = self._waiting.popleft()
+            deliver(verdict)
+        if self._waiting:
+            self._loop.call_soon(self._deliver)
+
+
 class _Judge:
     """The detector's thread, and whose frames are before it."""
 
@@ -98,6 +118,7 @@ class _Judge:
         self._detector = detector
         self._frames = frames
         self._behind: dict[_Ear, None] = {}
+        self._mails: dict[asyncio.AbstractEventLoop, _Mail] = {}
         self.worker: BatchWorker[_Ear] = BatchWorker("vad", self._work)
 
     def _work(self, batch: list[_Ear]) -> None:
@@ -127,15 +148,12 @@ class _Judge:
         for ear, verdict in zip(ears, told, strict=True):
             by_loop.setdefault(ear.loop, []).append((ear.deliver, verdict))
         for loop, theirs in by_loop.items():
-            post(loop, _tell, loop, theirs)  # one wake-up, however many listen
+            self._mail(loop).post(theirs)
 
-
-def _tell(loop: asyncio.AbstractEventLoop, told: _Told) -> None:
-    """Delivers verdicts, on the loop; those of one session in order."""
-    for deliver, verdict in told[:_TOLD]:
-        deliver(verdict)
-    if rest := told[_TOLD:]:
-        loop.call_soon(_tell, loop, rest)
+    def _mail(self, loop: asyncio.AbstractEventLoop) -> _Mail:
+        if loop not in self._mails:
+            self._mails[loop] = _Mail(loop)
+        return self._mails[loop]
 
 
 class VoiceHub:

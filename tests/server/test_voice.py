@@ -123,6 +123,16 @@ async def test_frames_of_several_sessions_are_judged_in_one_call(hub: VoiceHub, 
     assert detector.batches[:2] == [1, 7]
 
 
+async def test_verdicts_of_many_sessions_come_in_order_when_the_loop_is_late(hub: VoiceHub) -> None:
+    sessions = [Session(hub) for _ in range(100)]
+    for index, session in enumerate(sessions):
+        session.hear(sound((1 + index // 20) * FRAME))
+    time.sleep(0.2)  # noqa: ASYNC251 - the detector goes on meanwhile
+    await until(lambda: len(sessions[-1].said) == 5)
+    for index, session in enumerate(sessions):
+        assert [verdict.start for verdict in session.verdicts] == [FRAME * frame for frame in range(1 + index // 20)]
+
+
 async def test_a_long_sound_does_not_starve_the_others(hub: VoiceHub, detector: FakeDetector) -> None:
     detector.hook = lambda frames, cancel: time.sleep(0.0005)
     greedy, modest = Session(hub), Session(hub)
