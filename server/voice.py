@@ -104,11 +104,13 @@ class _Mail:
         post(self._loop, self._deliver)
 
     def _deliver(self) -> None:
-        for _ in range(min(_TOLD, len(self._waiting))):
-            deliver, verdict = self._waiting.popleft()
-            deliver(verdict)
-        if self._waiting:
-            self._loop.call_soon(self._deliver)
+        try:
+            for _ in range(min(_TOLD, len(self._waiting))):
+                deliver, verdict = self._waiting.popleft()
+                deliver(verdict)
+        finally:  # what one session makes of its verdict must not cost the others theirs
+            if self._waiting:
+                self._loop.call_soon(self._deliver)
 
 
 class _Judge:

@@ -133,6 +133,20 @@ async def test_verdicts_of_many_sessions_come_in_order_when_the_loop_is_late(hub
         assert [verdict.start for verdict in session.verdicts] == [FRAME * frame for frame in range(1 + index // 20)]
 
 
+async def test_what_one_session_makes_of_a_verdict_costs_no_other_its_own(
+    hub: VoiceHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(verdict: VoiceVerdict | VoiceFailed) -> None:
+        raise RuntimeError("no idea")
+
+    others = [Session(hub) for _ in range(50)]
+    others[0].feed = hub.open(broken)
+    for session in others:
+        session.hear(sound(FRAME))
+    await until(lambda: all(session.said for session in others[1:]))
+    assert "no idea" in caplog.text
+
+
 async def test_a_long_sound_does_not_starve_the_others(hub: VoiceHub, detector: FakeDetector) -> None:
     detector.hook = lambda frames, cancel: time.sleep(0.0005)
     greedy, modest = Session(hub), Session(hub)
