@@ -10,7 +10,7 @@ from aiohttp import web
 
 from pipeline.config import Config, UnknownModelError
 from pipeline.line import Line
-from server import client_secrets, logs, websocket, wire
+from server import client_secrets, logs, metrics, websocket, wire
 from server.auth import Keys, NotAdmitted, Opening, credentials_of, subprotocols_of
 from server.client_secrets import Unanswerable
 from server.profile import profile_of
@@ -57,6 +57,8 @@ class Server:
             app.router.add_get(path, self._realtime)
         for path in wire.SECRETS:
             app.router.add_post(path, self._client_secrets)
+        load = metrics.Metrics(tuple(self._hubs.values()), lambda: len(self._sessions))
+        app.router.add_get(metrics.PATH, load.answer)
         rest.add_routes(app.router, self._config, self._lines)
         app.on_shutdown.append(self._shutdown)
         return app
