@@ -56,7 +56,7 @@ class Caller:
     def __init__(self, microphone: bool = True, direction: str = "sendrecv") -> None:
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.microphone = Microphone()
-        self.wire = WireChecker()
+        self.wire = WireChecker(call=True)
         self.times: list[float] = []
         self.sound: list[tuple[float, Any]] = []
         """What was received, int16 at 48 kHz, and when each piece of it came."""
