@@ -12,11 +12,10 @@ log of events gives the same commands, byte for byte. The rooms behind it:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import UNSET
 
-from pipeline.types import Tool
 from server.realtime import client_events as client
 from server.realtime.call import Call
 from server.realtime.commands import AssessPause, Command, ForgetSound, Hypothesise, ReduceNoise, SetTranscription
@@ -43,16 +42,14 @@ from server.realtime.items import ItemReader
 from server.realtime.listening import Listening, Phase, Utterance
 from server.realtime.mcp import Mcp
 from server.realtime.mcp_items import McpApprovalResponseItem
-from server.realtime.mcp_schema import McpChoice
-from server.realtime.mcp_tools import servers_in, with_definitions
-from server.realtime.model_settings import check_reasoning, effort_of, truncation_of
 from server.realtime.outbox import IdSource, Outbox
 from server.realtime.own_input import check_images, own_input
 from server.realtime.playback import Playback
 from server.realtime.refusal import Refusal
 from server.realtime.reply import ReplyConfig
+from server.realtime.reply_config import reply_config
 from server.realtime.responding import Responding
-from server.realtime.schema import FunctionTool, ResponseParams, SemanticVad, Session, SessionKind, TurnDetection
+from server.realtime.schema import ResponseParams, SemanticVad, Session, SessionKind, TurnDetection
 from server.realtime.server_events import (
     Committed,
     ConversationCreated,
@@ -69,19 +66,14 @@ from server.realtime.server_events import (
 from server.realtime.server_objects import ErrorBody
 from server.realtime.session_config import (
     Profile,
-    check_tools,
-    check_voice,
     initial_session,
     language_of,
     prompt_of,
-    tool_choice_of,
     updated_session,
 )
 from server.realtime.sound_formats import decoder_of
 from server.realtime.transcription_session import check_event, shown
 from server.realtime.transcripts import Transcripts
-
-T = TypeVar("T")
 
 
 class Machine:
@@ -421,46 +413,4 @@ class Machine:
         self._responding.cancel(event.response_id)
 
     def _reply_config(self, params: ResponseParams | None = None) -> ReplyConfig:
-        """Returns the configuration in force now, with what `response.create` asks for on top."""
-        params = params or ResponseParams()
-        session = self._session
-        voice, audio_format = session.audio.output.voice, session.audio.output.format
-        output = params.audio.output if params.audio is not None else None
-        if output is not None and output.voice is not None:
-            voice = output.voice
-            check_voice(voice, self._profile, "response.audio.output.voice")
-        if output is not None and output.format is not None:
-            audio_format = output.format
-            if self._call is not None:
-                self._call.check_format(audio_format, "response.audio.output.format")
-        tools = session.tools if params.tools is None else with_definitions(params.tools, session.tools)
-        choice = _given(params.tool_choice, session.tool_choice)
-        if params.tools is not None or params.tool_choice is not None:
-            check_tools(tools, choice, self._profile, "response")
-        check_reasoning(params.reasoning, self._profile, "response")
-        return ReplyConfig(
-            instructions=_given(params.instructions, session.instructions),
-            modality=_given(params.output_modalities, session.output_modalities)[0],
-            voice=voice,
-            engine_voice=self._profile.voices[voice],
-            format=audio_format,
-            speed=session.audio.output.speed,
-            max_output_tokens=_given(params.max_output_tokens, session.max_output_tokens),
-            temperature=_given(params.temperature, session.temperature),
-            tools=tuple(
-                Tool(tool.name, tool.description or "", tool.parameters or {})
-                for tool in tools
-                if isinstance(tool, FunctionTool)
-            ),
-            tool_choice=tool_choice_of(choice),
-            servers=servers_in(tools),
-            server_choice=choice if isinstance(choice, McpChoice) else None,
-            parallel_tool_calls=_given(params.parallel_tool_calls, session.parallel_tool_calls),
-            effort=effort_of(params.reasoning, session.reasoning),
-            truncation=truncation_of(session.truncation),
-            metadata=params.metadata,
-        )
-
-
-def _given(asked: T | None, otherwise: T) -> T:
-    return otherwise if asked is None else asked
+        return reply_config(self._session, self._profile, params or ResponseParams(), self._call)
