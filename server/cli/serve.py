@@ -23,6 +23,7 @@ from server.cli.door_options import KEY_VARIABLE, Doors
 from server.cli.load_progress import LoadProgress, ProgressHandler
 from server.profile import check_voices
 from server.traces import Traces
+from server.webrtc.ports import WebRtcOptions, checked_address
 
 NAME = "serve"
 HELP = "load the models and answer on this machine"
@@ -48,10 +49,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a pipeline of models.yaml to load besides the default; may be given again",
     )
     door_options.add_arguments(parser)
+    _add_webrtc(parser)
     parser.add_argument(
         "--traces", type=Path, metavar="DIR", help="write down there what sessions that ask for `tracing` say"
     )
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
+
+
+def _add_webrtc(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "WebRTC", "Sound comes over UDP, by an address of this machine. From a container, or behind a NAT, say which."
+    )
+    group.add_argument(
+        "--webrtc-port",
+        type=_port,
+        default=0,
+        metavar="PORT",
+        help="the UDP port of all calls (default: any that is free)",
+    )
+    group.add_argument(
+        "--webrtc-address",
+        action="append",
+        default=[],
+        metavar="IP",
+        help="an address by which clients reach that port, besides this machine's own; may be given again",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(file)
     names = list(dict.fromkeys([config.default, *map(config.resolve, args.model)]))
     doors = door_options.doors(args)
+    webrtc = WebRtcOptions(args.webrtc_port, tuple(map(checked_address, args.webrtc_address)))
     traces = None if args.traces is None else Traces(args.traces)
     _say(f"Loading {', '.join(names)} from {file}")
     with _bind(args.host, args.port) as listener:  # before the loading: a taken port is known at once
@@ -75,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
             progress.end_line()
         try:
             check_voices(lines, config)
-            return asyncio.run(_serve(listener, args.host, config, lines, doors=doors, traces=traces))
+            return asyncio.run(_serve(listener, args.host, config, lines, doors=doors, traces=traces, webrtc=webrtc))
         finally:
             if traces is not None:
                 traces.close()
@@ -115,13 +138,14 @@ async def _serve(
     *,
     doors: Doors,
     traces: Traces | None,
+    webrtc: WebRtcOptions,
 ) -> int:
     stopped = _stop_signal()
-    server = Server(config, lines, Keys(doors.key), traces)
+    server = Server(config, lines, Keys(doors.key), traces, webrtc)
     # Whoever goes needs no answer: the handler of a request whose client is gone is cancelled.
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
-    await runner.setup()
     try:
+        await runner.setup()
         context = doors.identity.context if doors.identity is not None else None
         await web.SockSite(runner, listener, ssl_context=context).start()
         _greet(host, listener.getsockname()[1], lines, doors)
