@@ -4,15 +4,15 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from pipeline.config import Config, UnknownModelError
 from pipeline.line import Line
-from server import client_secrets, logs, websocket, wire
+from server import client_secrets, logs, origins, websocket, wire
 from server.auth import Keys, NotAdmitted, Opening, credentials_of, subprotocols_of
 from server.client_secrets import Unanswerable
+from server.page import Page
 from server.profile import profile_of
 from server.realtime.refusal import Refusal
 from server.realtime.schema import Session as SessionObject
@@ -24,9 +24,6 @@ from server.rest import routes as rest
 from server.session import SESSION_S, Session, new_id
 from server.traces import Traces
 from server.voice import VoiceHub
-
-_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-
 
 _INTENTS: Mapping[str, SessionKind] = {"conversation": "realtime", "transcription": "transcription"}
 """What a client may say in the URL of the kind of session that it wants."""
@@ -46,6 +43,7 @@ class Server:
         self._lines = lines
         self._keys = keys or Keys()
         self._traces = traces
+        self._page = Page()
         detectors = {id(line.vad): line for line in lines.values()}  # each once: a hub is a thread
         self._hubs = {key: VoiceHub(line.vad, line.timeouts.vad) for key, line in detectors.items()}
         self._sessions: set[asyncio.Task[None]] = set()
@@ -71,12 +69,16 @@ class Server:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Stands before every door: who has no key where one is asked for, and which pages may come."""
+        if (page := self._page.answer(request)) is not None:
+            return page
         try:
             admission = self._keys.admit(credentials_of(request.headers), to_a_session=request.path in wire.PATHS)
         except NotAdmitted as error:
             return refusal(401, "invalid_api_key", str(error), headers={"WWW-Authenticate": "Bearer"})
-        if not admission.proved and (foreign := _foreign_origin(request)) is not None:
-            return foreign
+        own = f"{request.scheme}://{request.host}"
+        if not admission.proved and (site := origins.foreign(request.headers, own)) is not None:
+            problem = f"Pages of {site} may not use this server, unless it has a key (--api-key) and they show it."
+            return refusal(403, "origin_not_allowed", problem)
         if admission.opening is not None:
             request[_OPENING] = admission.opening
         return await handler(request)
@@ -226,13 +228,3 @@ def _asks_for_timings(request: web.Request) -> bool:
     if asked not in ("true", "false"):
         raise Refusal("invalid_value", f"`?timings={asked}`: it is true or false.", "timings")
     return asked == "true"
-
-
-def _foreign_origin(request: web.Request) -> web.Response | None:
-    """Refuses pages of other sites: a browser lets any page open a WebSocket to this machine, and says from where."""
-    origin = request.headers.get("Origin")
-    if origin is None or origin == f"{request.scheme}://{request.host}":
-        return None
-    if urlsplit(origin).hostname in _LOCAL_HOSTS:
-        return None
-    return refusal(403, "origin_not_allowed", f"Pages of {origin} may not use this server.")
