@@ -18,7 +18,7 @@ from pipeline.errors import ParleyError
 from pipeline.line import Line, load_lines
 from server.app import Server
 from server.auth import Keys
-from server.cli import door_options
+from server.cli import browser, door_options
 from server.cli.door_options import KEY_VARIABLE, Doors
 from server.cli.load_progress import LoadProgress, ProgressHandler
 from server.profile import check_voices
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a pipeline of models.yaml to load besides the default; may be given again",
     )
+    parser.add_argument("--open", action="store_true", help="open the console, a page to talk to it, in the browser")
     door_options.add_arguments(parser)
     parser.add_argument(
         "--traces", type=Path, metavar="DIR", help="write down there what sessions that ask for `tracing` say"
@@ -75,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
             progress.end_line()
         try:
             check_voices(lines, config)
-            return asyncio.run(_serve(listener, args.host, config, lines, doors=doors, traces=traces))
+            serving = _serve(listener, args.host, config, lines, doors=doors, traces=traces, opens=args.open)
+            return asyncio.run(serving)
         finally:
             if traces is not None:
                 traces.close()
@@ -115,6 +117,7 @@ async def _serve(
     *,
     doors: Doors,
     traces: Traces | None,
+    opens: bool,
 ) -> int:
     stopped = _stop_signal()
     server = Server(config, lines, Keys(doors.key), traces)
@@ -124,7 +127,10 @@ async def _serve(
     try:
         context = doors.identity.context if doors.identity is not None else None
         await web.SockSite(runner, listener, ssl_context=context).start()
-        _greet(host, listener.getsockname()[1], lines, doors)
+        port = listener.getsockname()[1]
+        _greet(host, port, lines, doors)
+        if opens and not await browser.open_page(console := _console(host, port, doors)):
+            _say(f"There is no browser here to open. Open {console} in one yourself.")
         await stopped.wait()
         _say("Stopping.")
     finally:
@@ -156,12 +162,19 @@ def _greet(host: str, port: int, lines: Mapping[str, Line], doors: Doors) -> Non
         f"""
 Parley listens on {address}
 
+  in a browser       {_console(host, port, doors)}
   talk to it         parley talk --url {ws}://{address}/v1/realtime
   openai (Python)    AsyncOpenAI(base_url="{http}://{address}/v1", api_key={key})
   anything else      {ws}://{address}/v1/realtime?model={next(iter(lines))}
 {_trust(doors)}
 Ctrl-C stops it."""
     )
+
+
+def _console(host: str, port: int, doors: Doors) -> str:
+    """Returns where a browser of this machine finds the page: an address of all interfaces is none to go to."""
+    name = "localhost" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host
+    return f"{'http' if doors.identity is None else 'https'}://{name}:{port}/"
 
 
 def _trust(doors: Doors) -> str:

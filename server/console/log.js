@@ -46,6 +46,11 @@ export class Log {
     this.#tell();
   }
 
+  /** The list has come into view. */
+  shown() {
+    this.#list.scrollTop = this.#list.scrollHeight;
+  }
+
   pause(paused) {
     this.#paused = paused;
   }
@@ -79,7 +84,7 @@ export class Log {
       element("span", { class: "at" }, [(entry.at / 1000).toFixed(2)]),
       element("span", { class: "way", title: outward ? "to the server" : "from the server" }, [outward ? "↑" : "↓"]),
       element("span", { class: "unseen" }, [outward ? "sent " : "received "]),
-      element("span", { class: "type" }, [entry.type ?? "?"]),
+      element("span", { class: "type" }, breakable(entry.type ?? "?")),
       entry.shown,
     ]);
     const line = element("details", { class: `event ${entry.direction}` }, [summary]);
@@ -107,6 +112,11 @@ export class Log {
     const shown = this.#entries.filter((entry) => !entry.line.hidden).length;
     this.#count.replaceChildren(shown === this.#entries.length ? `${shown}` : `${shown} of ${this.#entries.length}`);
   }
+}
+
+/** A name that may be broken after its dots and lines. */
+function breakable(name) {
+  return String(name).split(/(?<=[._])/).flatMap((part) => [part, element("wbr")]);
 }
 
 /** An event without the sound in it. */

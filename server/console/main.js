@@ -32,7 +32,7 @@ const settings = load();
 const look = new Look(settings, () => keep(settings));
 const tape = new Tape(byId("tape"));
 const log = new Log(byId("log"), byId("log-count"));
-const side = new Side();
+const side = new Side(() => log.shown());
 const transcript = new Transcript(byId("turns"), byId("announce"), (turn, output) => call.answer(turn, output));
 const conversation = new Conversation((turn) => {
   byId("empty").hidden = true;

@@ -8,8 +8,11 @@ const WIDE = window.matchMedia("(min-width: 1000px)");
 export class Side {
   #side = byId("side");
   #opener = null;
+  #onEvents;
 
-  constructor() {
+  /** `onEvents()`: the events have come into view. */
+  constructor(onEvents) {
+    this.#onEvents = onEvents;
     for (const name of TABS) {
       byId(`tab-${name}`).addEventListener("click", () => this.#choose(name));
       byId(`open-${name}`).addEventListener("click", () => this.toggle(name));
@@ -66,6 +69,7 @@ export class Side {
   }
 
   #tell() {
+    if (!this.#side.hidden && !byId("events").hidden) this.#onEvents();
     for (const name of TABS) {
       byId(`open-${name}`).setAttribute("aria-expanded", String(!this.#side.hidden && !byId(name).hidden));
     }

@@ -66,6 +66,7 @@ export class Transcript {
       row.timings?.remove();
       row.line.append(timings);
       Object.assign(row, { timings, shown: turn.timings });
+      if (turn.timings.heard !== undefined) row.line.dataset.heardAfter = Math.round(turn.timings.heard);
     }
     if (turn.stoppedAfter !== undefined) row.line.dataset.stoppedAfter = turn.stoppedAfter;
   }
