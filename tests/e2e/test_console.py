@@ -17,6 +17,16 @@ from tests.speech import say, silence
 
 QUESTION = "what is your name"
 
+TYPING = """
+default: typing
+models:
+  typing:
+    vad: {engine: silero}
+    transcription: {engine: openai, base_url: "%s", model: ears}
+    llm: {engine: echo}
+    tts: {engine: beeper}
+"""
+
 CONFIG = """
 default: mini
 models:
@@ -37,6 +47,9 @@ models:
     tts: {engine: espeak-ng}
 """
 
+LOST = "WebSocket connection to|ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET"
+"""What Chromium writes to its console when a server is gone."""
+
 BAD = ("error", "warning")
 
 Open = Callable[..., Any]
@@ -49,16 +62,19 @@ def brain() -> Iterator[Brain]:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory, brain: Brain) -> Path:
-    file = tmp_path_factory.mktemp("console") / "models.yaml"
-    file.write_text(CONFIG % brain.base_url)
-    return file
-
-
-@pytest.fixture(scope="module")
-def server(config: Path) -> Iterator[Server]:
-    with serving(config, ["slow", "brain"], config.parent, PYTHONPATH=python_path()) as server:
+def server(tmp_path_factory: pytest.TempPathFactory, brain: Brain) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("console")
+    (folder / "models.yaml").write_text(CONFIG % brain.base_url)
+    with serving(folder / "models.yaml", ["slow", "brain"], folder, PYTHONPATH=python_path()) as server:
         yield server
+
+
+@pytest.fixture
+def typing(tmp_path: Path, brain: Brain) -> Path:
+    """A models.yaml that is loaded in no time, for servers that only one test needs."""
+    file = tmp_path / "models.yaml"
+    file.write_text(TYPING % brain.base_url)
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +128,7 @@ def words(turn: Any) -> str:
 # --- talking ---
 
 
-@pytest.mark.parametrize("transport", ["websocket"])
+@pytest.mark.parametrize("transport", ["websocket", "webrtc"])
 def test_a_spoken_question_is_transcribed_answered_and_heard(open_page: Open, transport: str) -> None:
     page = open_page(transport=transport)
     page.get_by_role("button", name="Start").click()
@@ -127,7 +143,7 @@ def test_a_spoken_question_is_transcribed_answered_and_heard(open_page: Open, tr
     assert reply.locator(".bar").count() >= 3
 
 
-@pytest.mark.parametrize("transport", ["websocket"])
+@pytest.mark.parametrize("transport", ["websocket", "webrtc"])
 def test_speaking_over_a_reply_stops_the_sound(open_page: Open, transport: str, record_property: Any) -> None:
     page = open_page(transport=transport, pipeline="slow")
     type_(page, "repeat 30")
@@ -257,17 +273,16 @@ def test_a_refused_microphone_is_told_and_one_can_type(open_page: Open) -> None:
 
 
 def test_a_server_that_goes_away_is_told_and_the_conversation_goes_on_when_it_is_back(
-    open_page: Open, config: Path, tmp_path: Path
+    open_page: Open, typing: Path, tmp_path: Path
 ) -> None:
     own = {"PYTHONPATH": python_path()}
-    lost = "WebSocket connection to|ERR_CONNECTION_REFUSED"
-    with serving(config, ["slow"], tmp_path, **own) as server:
-        page = open_page(port=server.port, expect=lost, pipeline="slow", written=True)
+    with serving(typing, [], tmp_path, **own) as server:
+        page = open_page(port=server.port, expect=LOST, written=True)
         type_(page, "remember the cheese")
         turn(page, "assistant")
     page.get_by_text("The server has gone away").wait_for()
     page.locator("body[data-state=waiting]").wait_for()
-    with serving(config, ["slow"], tmp_path, "--port", str(server.port), **own):
+    with serving(typing, [], tmp_path, "--port", str(server.port), **own):
         page.get_by_role("button", name="Try now").first.click()
         page.locator(".note", has_text="Connected again").wait_for()
         assert page.locator("#problem").is_hidden()
@@ -275,12 +290,12 @@ def test_a_server_that_goes_away_is_told_and_the_conversation_goes_on_when_it_is
         assert "remember the cheese" in words(turn(page, "assistant", index=1)), "it was told what had been said"
 
 
-def test_a_key_is_asked_for_and_shown_nowhere(open_page: Open, config: Path, tmp_path: Path) -> None:
+def test_a_key_is_asked_for_and_shown_nowhere(open_page: Open, typing: Path, tmp_path: Path) -> None:
     key = "a key/of:the {tests}".replace(" ", "-")  # which no subprotocol could carry
     (tmp_path / "key").write_text(key)
     options = ["--api-key-file", str(tmp_path / "key")]
-    with serving(config, ["slow"], tmp_path, *options, PYTHONPATH=python_path()) as server:
-        page = open_page(port=server.port, expect="401", pipeline="slow", written=True)
+    with serving(typing, [], tmp_path, *options, PYTHONPATH=python_path()) as server:
+        page = open_page(port=server.port, expect=f"401|{LOST}", written=True)
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         page.on("websocket", lambda socket: asked.append(socket.url))
