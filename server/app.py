@@ -5,19 +5,13 @@ import dataclasses
 import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping
-<<<<<<< HEAD
-=======
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from pipeline.config import Config, UnknownModelError
 from pipeline.line import Line
-<<<<<<< HEAD
-from server import client_secrets, logs, origins, websocket, wire
-=======
-from server import client_secrets, cors, logs, websocket, wire
+from server import client_secrets, cors, logs, origins, websocket, wire
 from server.auth import Keys, NotAdmitted, Opening, credentials_of, subprotocols_of
 from server.client_secrets import Unanswerable
 from server.page import Page
