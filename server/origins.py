@@ -1,8 +1,8 @@
 """Which web pages may use the server without a key.
 
-A browser lets any page open a WebSocket to this machine, and says in `Origin` where the page comes from. A page can also
-bring a name of its own that leads here by DNS (rebinding): then `Origin` and `Host` agree, and both are that name. So only
-names count that no stranger can have: addresses, and names that the public DNS does not know.
+A browser lets any page open a WebSocket to this machine, and says in `Origin` where the page comes from. A page can
+also bring a name of its own that leads here by DNS (rebinding): then `Origin` and `Host` agree, and both are that name.
+So only names count that no stranger can have: addresses, and names that the public DNS does not know.
 """
 
 import ipaddress
