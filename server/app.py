@@ -6,15 +6,15 @@ import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from pipeline.config import Config, UnknownModelError
 from pipeline.line import Line
-from server import client_secrets, cors, logs, websocket, wire
+from server import client_secrets, cors, logs, origins, websocket, wire
 from server.auth import Keys, NotAdmitted, Opening, credentials_of, subprotocols_of
 from server.client_secrets import Unanswerable
+from server.page import Page
 from server.profile import profile_of
 from server.realtime.call import Call
 from server.realtime.refusal import Refusal
@@ -28,16 +28,13 @@ from server.session import SESSION_S, Session, new_id
 from server.traces import Traces
 from server.voice import VoiceHub
 from server.webrtc.calls import Calls
-from server.webrtc.ports import WebRtcOptions
+from server.webrtc.options import WebRtcOptions
 from server.wire import Dialect
 
 _Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _FOR_PAGES = (*wire.PATHS, *wire.CALLS, *wire.SECRETS)
 """The doors that pages from elsewhere may use, if they may come at all."""
-
-_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-
 
 _INTENTS: Mapping[str, SessionKind] = {"conversation": "realtime", "transcription": "transcription"}
 """What a client may say in the URL of the kind of session that it wants."""
@@ -62,6 +59,7 @@ class Server:
         self._lines = lines
         self._keys = keys or Keys()
         self._traces = traces
+        self._page = Page()
         detectors = {id(line.vad): line for line in lines.values()}  # each once: a hub is a thread
         self._hubs = {key: VoiceHub(line.vad, line.timeouts.vad) for key, line in detectors.items()}
         self._sessions: set[asyncio.Task[None]] = set()
@@ -90,6 +88,8 @@ class Server:
     @web.middleware
     async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Stands before every door: who has no key where one is asked for, and which pages may come."""
+        if (page := self._page.answer(request)) is not None:
+            return page
         if (told := cors.preflight(request, _FOR_PAGES)) is not None:
             return told
         response = await self._admitted(request, handler)
@@ -102,8 +102,10 @@ class Server:
             admission = self._keys.admit(credentials_of(request.headers), to_a_session=wire.is_session(request.path))
         except NotAdmitted as error:
             return refusal(401, "invalid_api_key", str(error), headers={"WWW-Authenticate": "Bearer"})
-        if not admission.proved and (foreign := _foreign_origin(request)) is not None:
-            return foreign
+        own = f"{request.scheme}://{request.host}"
+        if not admission.proved and (site := origins.foreign(request.headers, own)) is not None:
+            problem = f"Pages of {site} may not use this server, unless it has a key (--api-key) and they show it."
+            return refusal(403, "origin_not_allowed", problem)
         if admission.opening is not None:
             request[_OPENING] = admission.opening
         return await handler(request)
@@ -283,13 +285,3 @@ def _asks_for_timings(request: web.Request) -> bool:
     if asked not in ("true", "false"):
         raise Refusal("invalid_value", f"`?timings={asked}`: it is true or false.", "timings")
     return asked == "true"
-
-
-def _foreign_origin(request: web.Request) -> web.Response | None:
-    """Refuses pages of other sites: a browser lets any page open a WebSocket to this machine, and says from where."""
-    origin = request.headers.get("Origin")
-    if origin is None or origin == f"{request.scheme}://{request.host}":
-        return None
-    if urlsplit(origin).hostname in _LOCAL_HOSTS:
-        return None
-    return refusal(403, "origin_not_allowed", f"Pages of {origin} may not use this server.")

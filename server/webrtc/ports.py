@@ -7,12 +7,10 @@ first STUN requests (RFC 8445, 7.2.2), and from then on by where it comes from.
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from aioice import Candidate, Connection, stun
@@ -20,6 +18,7 @@ from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import StunProtocol, get_host_addresses
 
 from pipeline.errors import ParleyError
+from server.webrtc.options import WebRtcOptions
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +30,6 @@ _ANNOUNCED, _OWN = 65_535, 65_534
 """Preference of candidates among those of the same type: what the operator says can be reached goes first."""
 
 Peer = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class WebRtcOptions:
-    """Where calls are reached: a UDP port (0: any free one), and addresses that clients know besides this machine's."""
-
-    port: int = 0
-    addresses: tuple[str, ...] = ()
 
 
 class Path(StunProtocol):
@@ -182,15 +173,3 @@ def _candidate(host: str, port: int, preference: int) -> Candidate:
         port=port,
         type="host",
     )
-
-
-def checked_address(text: str) -> str:
-    """Returns an IP address that is announced to clients.
-
-    Raises:
-        ParleyError: it is none.
-    """
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise ParleyError(f"--webrtc-address {text}: it is an IP address, such as 192.0.2.7, and no name.") from None
