@@ -126,7 +126,9 @@ class Server:
                 f"This is a WebSocket endpoint: connect with {scheme}://, not {request.scheme}://.",
             )
         if "call_id" in request.query:
-            problem = "`?call_id=` joins a telephone call, and this version of Parley has none."
+            problem = (
+                "`?call_id=` joins a call from beside. This version of Parley cannot: use the call's data channel."
+            )
             return refusal(400, "unsupported_parameter", problem, "call_id")
         dialect = wire.choose(request.headers, subprotocols_of(request.headers), request.path)
         try:

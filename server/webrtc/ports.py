@@ -97,10 +97,11 @@ class _Socket(asyncio.DatagramProtocol):
             return next((path for path in self.paths if message.transaction_id in path.transactions), None)
         name = str(message.attributes.get("USERNAME", "")).partition(":")[0]
         path = next((path for path in self.paths if path.connection.local_username == name), None)
-        if path is not None and "MESSAGE-INTEGRITY" in message.attributes:
-            if not message.check_message_integrity(path.connection.local_password.encode()):
-                return None
-            self._peers[peer] = path
+        if path is None or "MESSAGE-INTEGRITY" not in message.attributes:
+            return None
+        if not message.check_message_integrity(path.connection.local_password.encode()):
+            return None
+        self._peers[peer] = path
         return path
 
 
