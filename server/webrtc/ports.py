@@ -169,10 +169,16 @@ class Ports:
 
 
 async def _bound(address: str, port: int) -> _Socket:
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(_Socket, local_addr=(address, port))
-    if (raw := transport.get_extra_info("socket")) is not None:
+    # Bound here: uvloop would let two servers share a port, and each would get some of the other's packets.
+    raw = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        raw.setblocking(False)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        raw.bind((address, port))
+        _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(_Socket, sock=raw)
+    except BaseException:
+        raw.close()
+        raise
     return protocol
 
 
