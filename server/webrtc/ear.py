@@ -152,4 +152,5 @@ class Ear:
 def _decoder() -> Any:
     codec: Any = CodecContext.create("libopus", "r")
     codec.format, codec.layout, codec.sample_rate = "s16", "mono", OPUS_RATE
+    codec.thread_count = 1  # else FFmpeg has threads for each core, with nothing to do
     return codec

@@ -38,7 +38,7 @@ class Mouth(MediaStreamTrack):
         self.player: Player | None = None
         """Who has something to play, when the session has begun."""
         self._tick = tick
-        self._encoder = _encoder()
+        self._encoder: Any = None
         self._quiet = _FADE
         self._due: float | None = None
         self._timestamp = 0
@@ -52,6 +52,11 @@ class Mouth(MediaStreamTrack):
         packet.pts = self._timestamp
         packet.time_base = fractions.Fraction(1, OPUS_RATE)
         return packet
+
+    def stop(self) -> None:
+        """Ends the track. FFmpeg has threads for an encoder: they end with it, not whenever garbage is collected."""
+        super().stop()
+        self.player = self._encoder = None
 
     async def _pace(self) -> None:
         """Waits until the next frame is due. Moments are counted from the first, so that nothing drifts."""
@@ -69,6 +74,8 @@ class Mouth(MediaStreamTrack):
         if samples is None and self._quiet >= _FADE:
             return _silence()
         self._quiet = 0 if samples is not None else self._quiet + 1
+        if self._encoder is None:
+            self._encoder = _encoder()
         return _encode(self._encoder, np.zeros(FRAME, np.int16) if samples is None else samples)
 
 
@@ -76,6 +83,7 @@ def _encoder() -> Any:
     codec: Any = CodecContext.create("libopus", "w")
     codec.format, codec.layout, codec.sample_rate = "s16", "mono", WIRE_RATE
     codec.bit_rate = _BIT_RATE
+    codec.thread_count = 1
     codec.options = {"application": "voip"}
     codec.time_base = fractions.Fraction(1, WIRE_RATE)
     return codec

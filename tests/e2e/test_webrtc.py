@@ -13,6 +13,7 @@ from tests.e2e.call import Caller, calling, url
 from tests.e2e.client import spoken, understood
 from tests.e2e.conftest import Server, python_path, serving
 from tests.e2e.ears import hear
+from tests.e2e.test_faults import footprint
 
 ECHO = """
 default: echo
@@ -182,6 +183,23 @@ async def test_the_answer_has_the_port_and_the_addresses_that_the_operator_names
             assert {each[2] for each in candidates} == {port}
             call.ask("hello")
             await call.wait_for("output_audio_buffer.stopped")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+async def test_a_call_that_has_spoken_leaves_nothing_behind(server: Server) -> None:
+    async def one() -> None:
+        async with calling(server.port, model="slow") as call:
+            call.ask("hello")
+            await call.wait_for("output_audio_buffer.started")
+
+    await one()
+    before = footprint(server.pid)
+    await asyncio.gather(*(one() for _ in range(4)))
+    for _ in range(100):
+        if all(now <= then for now, then in zip(footprint(server.pid), before, strict=True)):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"threads, files, processes: {footprint(server.pid)}, before: {before}")
 
 
 async def test_ten_calls_at_once_each_get_their_own_answer(server: Server) -> None:
