@@ -2,18 +2,21 @@
 
 import asyncio
 import dataclasses
+import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import urlsplit
+from typing import TypeAlias
 
 from aiohttp import web
 
 from pipeline.config import Config, UnknownModelError
 from pipeline.line import Line
-from server import client_secrets, logs, metrics, websocket, wire
+from server import client_secrets, cors, logs, metrics, origins, websocket, wire
 from server.auth import Keys, NotAdmitted, Opening, credentials_of, subprotocols_of
 from server.client_secrets import Unanswerable
+from server.page import Page
 from server.profile import profile_of
+from server.realtime.call import Call
 from server.realtime.refusal import Refusal
 from server.realtime.schema import Session as SessionObject
 from server.realtime.schema import SessionKind
@@ -24,9 +27,14 @@ from server.rest import routes as rest
 from server.session import SESSION_S, Session, new_id
 from server.traces import Traces
 from server.voice import VoiceHub
+from server.webrtc.calls import Calls
+from server.webrtc.options import WebRtcOptions
+from server.wire import Dialect
 
-_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_FOR_PAGES = (*wire.PATHS, *wire.CALLS, *wire.SECRETS)
+"""The doors that pages from elsewhere may use, if they may come at all."""
 
 _INTENTS: Mapping[str, SessionKind] = {"conversation": "realtime", "transcription": "transcription"}
 """What a client may say in the URL of the kind of session that it wants."""
@@ -39,27 +47,38 @@ class Server:
     """The loaded pipelines and the sessions that run on them."""
 
     def __init__(
-        self, config: Config, lines: Mapping[str, Line], keys: Keys | None = None, traces: Traces | None = None
+        self,
+        config: Config,
+        lines: Mapping[str, Line],
+        keys: Keys | None = None,
+        traces: Traces | None = None,
+        webrtc: WebRtcOptions = WebRtcOptions(),  # noqa: B008 - frozen
     ) -> None:
         logs.keep_keys_out()
         self._config = config
         self._lines = lines
         self._keys = keys or Keys()
         self._traces = traces
+        self._page = Page()
         detectors = {id(line.vad): line for line in lines.values()}  # each once: a hub is a thread
         self._hubs = {key: VoiceHub(line.vad, line.timeouts.vad) for key, line in detectors.items()}
         self._sessions: set[asyncio.Task[None]] = set()
+        self._calls = Calls(webrtc, self._plan)
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/", self._index)
         for path in wire.PATHS:
             app.router.add_get(path, self._realtime)
+        for path in (*wire.PATHS, *wire.CALLS):
+            app.router.add_post(path, self._call)
+        self._calls.add_routes(app.router)
         for path in wire.SECRETS:
             app.router.add_post(path, self._client_secrets)
         load = metrics.Metrics(tuple(self._hubs.values()), lambda: len(self._sessions))
         app.router.add_get(metrics.PATH, load.answer)
         rest.add_routes(app.router, self._config, self._lines)
+        app.on_startup.append(self._startup)
         app.on_shutdown.append(self._shutdown)
         return app
 
@@ -69,16 +88,26 @@ class Server:
             hub.close()
 
     @web.middleware
-    async def _guard(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Stands before every door: who has no key where one is asked for, and which pages may come."""
+        if (page := self._page.answer(request)) is not None:
+            return page
+        if (told := cors.preflight(request, _FOR_PAGES)) is not None:
+            return told
+        response = await self._admitted(request, handler)
+        if isinstance(response, web.Response) and cors.is_open(request, _FOR_PAGES):
+            cors.admit(request, response)
+        return response
+
+    async def _admitted(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         try:
-            admission = self._keys.admit(credentials_of(request.headers), to_a_session=request.path in wire.PATHS)
+            admission = self._keys.admit(credentials_of(request.headers), to_a_session=wire.is_session(request.path))
         except NotAdmitted as error:
             return refusal(401, "invalid_api_key", str(error), headers={"WWW-Authenticate": "Bearer"})
-        if not admission.proved and (foreign := _foreign_origin(request)) is not None:
-            return foreign
+        own = f"{request.scheme}://{request.host}"
+        if not admission.proved and (site := origins.foreign(request.headers, own)) is not None:
+            problem = f"Pages of {site} may not use this server, unless it has a key (--api-key) and they show it."
+            return refusal(403, "origin_not_allowed", problem)
         if admission.opening is not None:
             request[_OPENING] = admission.opening
         return await handler(request)
@@ -99,24 +128,51 @@ class Server:
                 f"This is a WebSocket endpoint: connect with {scheme}://, not {request.scheme}://.",
             )
         if "call_id" in request.query:
-            problem = "`?call_id=` joins a telephone call, and this version of Parley has none."
+            problem = "`?call_id=` joins a call from beside. Parley cannot yet: use the call's data channel."
             return refusal(400, "unsupported_parameter", problem, "call_id")
-        opening = request.get(_OPENING, Opening())
-        asked = request.query.get("model") or request.query.get("deployment")
+        dialect = wire.choose(request.headers, subprotocols_of(request.headers), request.path)
         try:
-            kind = _kind(request.query.get("intent"), opening)
-            line = self._line(asked, opening, kind)
-            dialect = wire.choose(request.headers, subprotocols_of(request.headers), request.path)
-            profile = self._profile(line)
-            dialect.check(self._begun(profile, opening, asked or line.name))
-            timings = _asks_for_timings(request)
+            begin = self._plan(request, request.get(_OPENING, Opening()), dialect)
         except UnknownModelError as error:
             return refusal(404, "model_not_found", str(error), "model")
         except Refusal as error:
             return refusal(400, error.code, error.message, error.param)
         connection = websocket.new_websocket()
         await connection.prepare(request)
-        session = Session(
+        await self._serve(connection, begin())
+        return connection
+
+    async def _call(self, request: web.Request) -> web.StreamResponse:
+        dialect = wire.choose_for_call(request.headers, request.path)
+        try:
+            return await self._calls.begin(request, request.get(_OPENING, Opening()), dialect)
+        except UnknownModelError as error:
+            return refusal(404, "model_not_found", str(error), "model")
+        except Refusal as error:
+            told = dialect.refusal(error)
+            return refusal(400, told.code, told.message, told.param)
+        except Unanswerable as error:
+            return error.answer
+
+    def _plan(
+        self, request: web.Request, opening: Opening, dialect: Dialect, call: Call | None = None
+    ) -> Callable[[], Session]:
+        """Returns what makes the session that a client asks for.
+
+        Raises:
+            UnknownModelError: its pipeline is not loaded.
+            Refusal: it cannot be had like that.
+        """
+        asked = request.query.get("model") or request.query.get("deployment")
+        kind = _kind(request.query.get("intent"), opening)
+        line = self._line(asked, opening, kind)
+        profile = self._profile(line)
+        begun = self._begun(profile, opening, asked or line.name)
+        dialect.check(begun)
+        if call is not None:
+            call.check_session(begun)
+        return functools.partial(
+            Session,
             line,
             self._hubs[id(line.vad)],
             profile,
@@ -125,10 +181,9 @@ class Server:
             kind=kind,
             changes=opening.changes,
             traces=self._traces,
-            timings=timings,
+            timings=_asks_for_timings(request),
+            call=call,
         )
-        await self._serve(connection, session)
-        return connection
 
     async def _serve(self, connection: web.WebSocketResponse, session: Session) -> None:
         task = asyncio.current_task()
@@ -192,7 +247,11 @@ class Server:
             return session
         return updated_session(session, opening.changes, profile, False, model)
 
+    async def _startup(self, _: web.Application) -> None:
+        await self._calls.open()
+
     async def _shutdown(self, _: web.Application) -> None:
+        await self._calls.shutdown()
         for task in self._sessions:
             task.cancel()
         await asyncio.gather(*self._sessions, return_exceptions=True)
@@ -228,13 +287,3 @@ def _asks_for_timings(request: web.Request) -> bool:
     if asked not in ("true", "false"):
         raise Refusal("invalid_value", f"`?timings={asked}`: it is true or false.", "timings")
     return asked == "true"
-
-
-def _foreign_origin(request: web.Request) -> web.Response | None:
-    """Refuses pages of other sites: a browser lets any page open a WebSocket to this machine, and says from where."""
-    origin = request.headers.get("Origin")
-    if origin is None or origin == f"{request.scheme}://{request.host}":
-        return None
-    if urlsplit(origin).hostname in _LOCAL_HOSTS:
-        return None
-    return refusal(403, "origin_not_allowed", f"Pages of {origin} may not use this server.")

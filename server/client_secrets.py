@@ -10,6 +10,7 @@ from aiohttp import web
 from server.auth import Keys, Opening, TooManyKeys
 from server.realtime.refusal import Refusal
 from server.realtime.schema import Session, TranscriptionSession
+from server.realtime.session_config import merged_changes
 from server.replies import refusal
 from server.wire.secrets import SecretForm, SecretRequest
 
@@ -40,6 +41,19 @@ async def read_request(request: web.Request, form: SecretForm) -> tuple[SecretRe
         return form.decode(bytes(body)), len(body)
     except Refusal as error:
         raise Unanswerable(refusal(400, error.code, error.message, error.param)) from None
+
+
+def joined(first: Opening, then: Opening) -> Opening:
+    """Returns what both ask for; where they differ, the second has the last word.
+
+    Raises:
+        Refusal: they are for sessions of different kinds.
+    """
+    if first.kind is not None and then.kind is not None and first.kind != then.kind:
+        problem = f"This ephemeral key is for {first.kind} sessions: `session.type` has to be '{first.kind}'."
+        raise Refusal("invalid_value", problem, "session.type")
+    changes = first.changes if then.changes is None else merged_changes(first.changes or {}, then.changes)
+    return Opening(first.model or then.model, changes, then.kind or first.kind)
 
 
 def opening_of(session: dict[str, Any]) -> Opening:

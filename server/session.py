@@ -9,7 +9,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -38,7 +38,9 @@ from server.inbox import Inbox
 from server.keepsakes import Keepsakes
 from server.mcp_links import McpLinks
 from server.outbound import Outbound, SlowClient
+from server.playing import Player
 from server.realtime import commands as do
+from server.realtime.call import Call
 from server.realtime.client_events import ClientEvent
 from server.realtime.inbox import (
     Disconnected,
@@ -47,6 +49,7 @@ from server.realtime.inbox import (
     IdleTimer,
     PartialTranscript,
     PauseAssessed,
+    SoundArrived,
     Transcribed,
     TranscriptionFault,
     VoiceFailed,
@@ -94,13 +97,13 @@ class Run:
     def release(self) -> None:
         self._released.set()
 
-    async def may_go_on(self, samples: int, outbound: Outbound) -> None:
+    async def may_go_on(self, samples: int, room: Callable[[], Awaitable[None]]) -> None:
         """Waits while enough has been made: ten seconds when held, what the client takes when not."""
         self._made += samples
         if self._made >= HELD_SAMPLES:
             await self._released.wait()
         if self._released.is_set():
-            await outbound.room()
+            await room()
 
 
 class Session:
@@ -118,16 +121,19 @@ class Session:
         changes: Mapping[str, Any] | None = None,
         traces: Traces | None = None,
         timings: bool = False,
+        call: Call | None = None,
     ) -> None:
         """For `kind` and `changes`, what the session begins with beyond the pipeline's defaults, see `Machine`. With
-        `timings`, the client is told where the time of each response went.
+        `timings`, the client is told where the time of each response went. A `call` has a `player`.
         """
         self._line = line
         self._dialect = dialect
         self.outbound = Outbound()
         self._inbox = Inbox()
         expires_at = int(time.time()) + SESSION_S
-        self._machine = Machine(profile, new_id, expires_at, asked_model, kind=kind, changes=changes)
+        self._machine = Machine(profile, new_id, expires_at, asked_model, kind=kind, changes=changes, call=call)
+        self._max_event = call.max_event if call is not None else 0
+        self.player = Player(self._inbox.put_now) if call is not None else None
         self._trace = traces.open(self._machine.session.id) if traces is not None else None
         self._filter = SoundFilter()
         self._timings = Timings() if timings else None
@@ -146,8 +152,9 @@ class Session:
         """Whether an event is being worked on, or none may be: before the beginning and after the end."""
         self._dispatch = self._handlers()
 
-    async def run(self, frames: AsyncIterator[str | bytes]) -> None:
-        """Serves the client until `frames` ends; when this returns, nothing of the session is left.
+    async def run(self, frames: AsyncIterator[str | bytes | SoundArrived]) -> None:
+        """Serves the client until `frames` ends; when this returns, nothing of the session is left. What is heard in a
+        call comes among them.
 
         Raises:
             SlowClient: the client sends but does not read.
@@ -169,11 +176,11 @@ class Session:
             self._busy = True
             await self._end(reading)
 
-    async def _read(self, frames: AsyncIterator[str | bytes]) -> None:
+    async def _read(self, frames: AsyncIterator[str | bytes | SoundArrived]) -> None:
         read = 0
         try:
             async for frame in frames:
-                event = self._dialect.decode(frame)
+                event = frame if isinstance(frame, SoundArrived) else self._dialect.decode(frame)
                 if not self._take_now(event):
                     await self._inbox.put(event)
                 await self._voice.caught_up()
@@ -245,6 +252,7 @@ class Session:
             do.StartRun: self._start_run,
             do.ReleaseRun: self._release_run,
             do.CancelRun: self._cancel_run,
+            **(self.player.dispatch if self.player is not None else {}),
             **self._mcp.dispatch,
         }
 
@@ -265,6 +273,8 @@ class Session:
             return
         if self._trace is not None:
             self._trace.server(event)
+        if self._max_event and len(frame) > self._max_event // 4 and (size := len(frame.encode())) > self._max_event:
+            frame = self._dialect.encode(_too_large(event, size, self._max_event)) or ""
         self.outbound.put(frame)
 
     def _send_retrieved(self, command: do.SendRetrieved) -> None:
@@ -396,7 +406,13 @@ class Session:
                 if isinstance(event, TurnFailed):
                     log.error("turn %d: %s: %s", request.run.turn, event.code, event.problem)
                 await self._inbox.put(event)
-                await run.may_go_on(len(event.samples) if isinstance(event, TurnAudio) else 0, self.outbound)
+                await run.may_go_on(len(event.samples) if isinstance(event, TurnAudio) else 0, self._room)
+
+    async def _room(self) -> None:
+        """Waits until more sound may come."""
+        await self.outbound.room()
+        if self.player is not None:
+            await self.player.room()
 
     def _mark(self, run: RunId, stage: str) -> None:
         if self._timings is not None:
@@ -405,6 +421,17 @@ class Session:
 
 def new_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def _too_large(event: ServerEvent, size: int, most: int) -> Error:
+    """Returns what is sent in place of an event that the client cannot take."""
+    body = ErrorBody(
+        type="server_error",
+        code="event_too_large",
+        message=f"An event `{event.__struct_config__.tag}` of {size} bytes was left out: your data channel takes "
+        f"{most} at a time. Over a WebSocket it would come whole.",
+    )
+    return Error(error=body, event_id=new_id("event"))
 
 
 def _internal_error(event: Event | None) -> Error:

@@ -93,8 +93,8 @@ class Timings:
                 case do.ReleaseRun(run=released):
                     run = released
                     self.mark(run, "released", now)
-                case do.Send(event=sent):
-                    self._sending(sent, now)
+                case do.Send() | do.PlaySound():
+                    self._sending(command, now)
         if run in self._runs:
             self._link(self._runs[run], commands)
         for command in commands:
@@ -119,8 +119,11 @@ class Timings:
         metadata = {**(event.response.metadata or {}), METADATA_KEY: msgspec.json.encode(counted).decode()}
         return msgspec.structs.replace(event, response=msgspec.structs.replace(event.response, metadata=metadata))
 
-    def _sending(self, event: out.ServerEvent, now: float) -> None:
-        match event:
+    def _sending(self, command: do.Send | do.PlaySound, now: float) -> None:
+        if isinstance(command, do.PlaySound):
+            self._sound_leaves(command.response_id, now)
+            return
+        match command.event:
             case out.Committed():
                 self._speech.at["committed"] = now
                 self._committed = self._unanswered = self._speech
@@ -128,8 +131,12 @@ class Timings:
             case out.ResponseCreated(response=response):
                 self._responses[response.id] = _Response(self._unanswered or _Speech(), {"created": now})
                 self._unanswered = None
-            case out.OutputAudioDelta(response_id=id_) if id_ in self._responses:
-                self._responses[id_].at.setdefault("sent", now)
+            case out.OutputAudioDelta(response_id=id_):
+                self._sound_leaves(id_, now)
+
+    def _sound_leaves(self, response_id: str, now: float) -> None:
+        if (response := self._responses.get(response_id)) is not None:
+            response.at.setdefault("sent", now)
 
     def _link(self, marks: dict[str, float], commands: Sequence[do.Command]) -> None:
         """Gives the responses that these commands speak of the moments of the run that makes them."""

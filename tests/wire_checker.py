@@ -19,13 +19,17 @@ Event = dict[str, Any]
 class WireChecker:
     """Feed it every event in order with `see`; call `end` when the session is over and nothing is pending.
 
-    `max_sound` is the most bytes of sound that an event may carry; None: as many as fit.
+    `max_sound` is the most bytes of sound that an event may carry; None: as many as fit. In a `call` none does: sound
+    goes another way.
     """
 
-    def __init__(self, max_sound: int | None = 2 * MAX_CHUNK) -> None:
+    def __init__(self, max_sound: int | None = 2 * MAX_CHUNK, call: bool = False) -> None:
         self.events: list[Event] = []
         self.responses: dict[str, Response] = {}
         self._max_sound = max_sound
+        self._is_call = call
+        self.playing: str | None = None
+        """The response that is being played, in a call."""
         self._beta = False
         self._event_ids: set[str] = set()
         self._chain: list[str] = []
@@ -58,7 +62,8 @@ class WireChecker:
         self._event_ids.add(event["event_id"])
         if (response_id := event.get("response_id")) is not None:
             assert response_id in self.responses, "no event of a response that was not created (4)"
-            self.responses[response_id].see(event)
+            if not event["type"].startswith("output_audio_buffer."):  # which goes on when the response is done
+                self.responses[response_id].see(event)
         name = event["type"].replace(".", "_")
         handler = getattr(self, f"_on_{name}", None)
         if handler is not None:
@@ -109,6 +114,30 @@ class WireChecker:
             self._ahead = None
 
     _on_transcription_session_updated = _on_session_updated
+
+    # --- what is played in a call ---
+
+    def _on_response_output_audio_delta(self, _: Event) -> None:
+        assert not self._is_call, "the sound of a call goes over its track"
+
+    _on_response_audio_delta = _on_response_output_audio_delta
+
+    def _on_output_audio_buffer_started(self, event: Event) -> None:
+        assert self._is_call, "elsewhere the client plays the sound"
+        assert self.playing is None, "one response is played after the other"
+        assert self.responses[event["response_id"]].items, "what is played is part of something"
+        self.playing = event["response_id"]
+
+    def _on_output_audio_buffer_stopped(self, event: Event) -> None:
+        assert self.responses[event["response_id"]].done, "a response that goes on may have more to say"
+        self._end_playing(event)
+
+    def _on_output_audio_buffer_cleared(self, event: Event) -> None:
+        self._end_playing(event)
+
+    def _end_playing(self, event: Event) -> None:
+        assert self.playing == event["response_id"], "what stops has started"
+        self.playing = None
 
     # --- responses ---
 

@@ -19,7 +19,7 @@ from pipeline.errors import ParleyError
 from pipeline.line import Line, load_lines
 from server.app import Server
 from server.auth import Keys
-from server.cli import door_options
+from server.cli import browser, door_options
 from server.cli.door_options import KEY_VARIABLE, Doors
 from server.cli.load_progress import LoadProgress, ProgressHandler
 from server.event_loop import new_event_loop
@@ -39,7 +39,7 @@ SHUTDOWN_S = 3.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=_port, default=8765, metavar="PORT", help="port to listen on (default: %(default)s)"
+        "--port", type=door_options.port, default=8765, metavar="PORT", help="port to listen on (default: %(default)s)"
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="models.yaml to use (default: ./models.yaml)")
     parser.add_argument(
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a pipeline of models.yaml to load besides the default; may be given again",
     )
+    parser.add_argument("--open", action="store_true", help="open the console, a page to talk to it, in the browser")
     door_options.add_arguments(parser)
     parser.add_argument(
         "--traces", type=Path, metavar="DIR", help="write down there what sessions that ask for `tracing` say"
@@ -81,18 +82,14 @@ def run(args: argparse.Namespace) -> int:
             gc.collect()
             gc.freeze()
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
-                return runner.run(_serve(listener, args.host, config, lines, doors=doors, traces=traces))
+                return runner.run(
+                    _serve(listener, args.host, config, lines, doors=doors, traces=traces, opens=args.open)
+                )
         finally:
             if traces is not None:
                 traces.close()
             for line in lines.values():
                 line.close()
-
-
-def _port(text: str) -> int:
-    if not (text.isdecimal() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"'{text}' is no port: it is a number from 0 (any free one) to 65535")
-    return int(text)
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -121,16 +118,20 @@ async def _serve(
     *,
     doors: Doors,
     traces: Traces | None,
+    opens: bool,
 ) -> int:
     stopped = _stop_signal()
-    server = Server(config, lines, Keys(doors.key), traces)
+    server = Server(config, lines, Keys(doors.key), traces, doors.webrtc)
     # Whoever goes needs no answer: the handler of a request whose client is gone is cancelled.
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
-    await runner.setup()
     try:
+        await runner.setup()
         context = doors.identity.context if doors.identity is not None else None
         await web.SockSite(runner, listener, ssl_context=context).start()
-        _greet(host, listener.getsockname()[1], lines, doors)
+        port = listener.getsockname()[1]
+        _greet(host, port, lines, doors)
+        if opens and not await browser.open_page(console := _console(host, port, doors)):
+            _say(f"There is no browser here to open. Open {console} in one yourself.")
         await stopped.wait()
         _say("Stopping.")
     finally:
@@ -162,12 +163,19 @@ def _greet(host: str, port: int, lines: Mapping[str, Line], doors: Doors) -> Non
         f"""
 Parley listens on {address}
 
+  in a browser       {_console(host, port, doors)}
   talk to it         parley talk --url {ws}://{address}/v1/realtime
   openai (Python)    AsyncOpenAI(base_url="{http}://{address}/v1", api_key={key})
   anything else      {ws}://{address}/v1/realtime?model={next(iter(lines))}
 {_trust(doors)}
 Ctrl-C stops it."""
     )
+
+
+def _console(host: str, port: int, doors: Doors) -> str:
+    """Returns where a browser of this machine finds the page: an address of all interfaces is none to go to."""
+    name = "localhost" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host
+    return f"{'http' if doors.identity is None else 'https'}://{name}:{port}/"
 
 
 def _trust(doors: Doors) -> str:

@@ -182,6 +182,29 @@ class CancelRun:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaySound:
+    """In a call: plays sound, PCM16 at 24 kHz, after what was to be played of this item, and that after other items."""
+
+    response_id: str
+    item_id: str
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EndSound:
+    """In a call: no more sound of this item comes; when all of it has been played, the next item's is."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropSound:
+    """In a call: what has not been played of this item is not to be, at once."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ListMcpTools:
     """Asks an MCP server for its tools; `listing` comes back with them."""
 
@@ -234,6 +257,9 @@ Command: TypeAlias = (
     | StartRun
     | ReleaseRun
     | CancelRun
+    | PlaySound
+    | EndSound
+    | DropSound
     | ListMcpTools
     | CallMcpTool
     | CancelMcpCall

@@ -4,6 +4,7 @@ The machine has no clock. Two waits are asked for with `SetIdleTimer`, one after
 played, and then for as long as the client says.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from server.realtime.commands import SetIdleTimer
@@ -26,12 +27,19 @@ class Idling:
     """Watches one session, and has `listening` end a silence that has lasted too long."""
 
     def __init__(
-        self, outbox: Outbox, listening: Listening, responding: Responding, conversation: Conversation
+        self,
+        outbox: Outbox,
+        listening: Listening,
+        responding: Responding,
+        conversation: Conversation,
+        played_until: Callable[[], int],
     ) -> None:
+        """`played_until` returns when the replies have been played that there are, in ms."""
         self._outbox = outbox
         self._listening = listening
         self._responding = responding
         self._conversation = conversation
+        self._played_until = played_until
         self._number = 0
         self._due: int | None = None
         self._silence: _Silence | None = None
@@ -43,7 +51,7 @@ class Idling:
             self._silence = None
             self._set(None)
             return
-        played_until, now = self._conversation.played_until(), self._outbox.now
+        played_until, now = self._played_until(), self._outbox.now
         if self._silence is None and played_until <= now:
             self._silence = _Silence(now, self._listening.judged)
         self._set(played_until if self._silence is None else self._silence.since + timeout_ms)

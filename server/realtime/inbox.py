@@ -42,6 +42,29 @@ class VoiceFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SoundArrived:
+    """In a call: the user's sound as it comes, PCM16 at 24 kHz."""
+
+    audio: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SoundPlaying:
+    """In a call: from now on the sound of this item is played, beginning at `place`, in samples at 24 kHz."""
+
+    item_id: str
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class SoundPaused:
+    """In a call: all that there is of this item's sound has been played, up to `place`, and nothing else is."""
+
+    item_id: str
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
 class IdleTimer:
     """The timer with this number has run out; see `commands.SetIdleTimer`."""
 
@@ -128,6 +151,9 @@ Event: TypeAlias = (
     | Refused
     | VoiceVerdict
     | VoiceFailed
+    | SoundArrived
+    | SoundPlaying
+    | SoundPaused
     | IdleTimer
     | PauseAssessed
     | Hypothesis

@@ -12,12 +12,12 @@ log of events gives the same commands, byte for byte. The rooms behind it:
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import UNSET
 
-from pipeline.types import Tool
 from server.realtime import client_events as client
+from server.realtime.call import Call
 from server.realtime.commands import AssessPause, Command, ForgetSound, Hypothesise, ReduceNoise, SetTranscription
 from server.realtime.conversation import Conversation, MessageItem
 from server.realtime.given import fitting
@@ -30,6 +30,9 @@ from server.realtime.inbox import (
     PartialTranscript,
     PauseAssessed,
     Refused,
+    SoundArrived,
+    SoundPaused,
+    SoundPlaying,
     Transcribed,
     TranscriptionFault,
     VoiceFailed,
@@ -39,15 +42,14 @@ from server.realtime.items import ItemReader
 from server.realtime.listening import Listening, Phase, Utterance
 from server.realtime.mcp import Mcp
 from server.realtime.mcp_items import McpApprovalResponseItem
-from server.realtime.mcp_schema import McpChoice
-from server.realtime.mcp_tools import servers_in, with_definitions
-from server.realtime.model_settings import check_reasoning, effort_of, truncation_of
 from server.realtime.outbox import IdSource, Outbox
 from server.realtime.own_input import check_images, own_input
+from server.realtime.playback import Playback
 from server.realtime.refusal import Refusal
 from server.realtime.reply import ReplyConfig
+from server.realtime.reply_config import reply_config
 from server.realtime.responding import Responding
-from server.realtime.schema import FunctionTool, ResponseParams, SemanticVad, Session, SessionKind, TurnDetection
+from server.realtime.schema import ResponseParams, SemanticVad, Session, SessionKind, TurnDetection
 from server.realtime.server_events import (
     Committed,
     ConversationCreated,
@@ -64,19 +66,14 @@ from server.realtime.server_events import (
 from server.realtime.server_objects import ErrorBody
 from server.realtime.session_config import (
     Profile,
-    check_tools,
-    check_voice,
     initial_session,
     language_of,
     prompt_of,
-    tool_choice_of,
     updated_session,
 )
 from server.realtime.sound_formats import decoder_of
 from server.realtime.transcription_session import check_event, shown
 from server.realtime.transcripts import Transcripts
-
-T = TypeVar("T")
 
 
 class Machine:
@@ -91,6 +88,7 @@ class Machine:
         *,
         kind: SessionKind = "realtime",
         changes: Mapping[str, Any] | None = None,
+        call: Call | None = None,
     ) -> None:
         """Raises Refusal when the session cannot begin with `changes`.
 
@@ -101,6 +99,7 @@ class Machine:
             asked_model: what the client called the pipeline.
             kind: whether it answers, or only hears.
             changes: what the session begins with beyond the pipeline's defaults, as the `session` of an update.
+            call: where the session is one, what is special about it.
         """
         self._profile = profile
         self._asked_model = asked_model
@@ -108,17 +107,28 @@ class Machine:
         self._session = initial_session(profile, ids("sess"), expires_at, kind)
         if changes is not None:
             self._session = updated_session(self._session, changes, profile, False, asked_model)
+        self._call = call
+        if call is not None:
+            call.check_session(self._session)
         self._conversation = Conversation()
         self._mcp = Mcp.of(self._outbox, self._conversation)
-        self._responding = Responding(self._outbox, self._conversation, self._mcp)
+        self._playback = Playback(self._outbox, self._conversation) if call is not None else None
+        self._responding = Responding(self._outbox, self._conversation, self._mcp, self._playback)
         self._transcripts = Transcripts(self._outbox, self._conversation, self._responding, lambda: self._session)
         self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
-        self._idling = Idling(self._outbox, self.listening, self._responding, self._conversation)
+        played_until = self._conversation.played_until if self._playback is None else self._playback.ends
+        self._idling = Idling(self._outbox, self.listening, self._responding, self._conversation, played_until)
         self._decoder = decoder_of(self._session.audio.input.format)
         self._answer_next = False
         """Whether something was said, while a response was active, that is to be answered after it."""
+        self._told_full = False
+        """Whether the client knows that the sound of the call finds no room."""
         self._closed = False
-        self._handlers: dict[type, Callable[[Any], None]] = {
+        self._handlers = self._all_handlers()
+
+    def _all_handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        """Returns what takes which event."""
+        return {
             client.SessionUpdate: self._update_session,
             client.InputAudioBufferAppend: self._append,
             client.InputAudioBufferCommit: lambda _: self.listening.commit(),
@@ -133,6 +143,8 @@ class Machine:
             Refused: lambda refused: self._outbox.send(Error(error=refused.error)),
             VoiceVerdict: self.listening.judge,
             VoiceFailed: self._voice_failed,
+            SoundArrived: self._hear,
+            **({SoundPlaying: self._playback.playing, SoundPaused: self._playback.paused} if self._playback else {}),
             IdleTimer: lambda timer: self._idling.elapsed(timer.number, self._turn_detection),
             PauseAssessed: lambda assessed: self.listening.assess(assessed.run, assessed.silence_ms),
             Hypothesis: self._hypothesis,
@@ -186,6 +198,8 @@ class Machine:
         except Refusal as refusal:
             event_id = event.event_id if isinstance(event, client.ClientEvent) else None
             self._outbox.send(Error(error=refusal.body(event_id)))
+        if self._playback is not None:
+            self._playback.settle()
         self._idling.watch(self._turn_detection)
         return self._outbox.drain()
 
@@ -200,8 +214,11 @@ class Machine:
     def speech_started(self) -> None:
         detection = self._turn_detection
         if detection is not None and detection.interrupt_response:
-            self._conversation.interrupt(self._outbox.now)
+            if self._playback is None:
+                self._conversation.interrupt(self._outbox.now)
             self._responding.interrupt()
+            if self._playback is not None:
+                self._playback.interrupt()
 
     def paused(self, utterance: Utterance) -> None:
         detection = self._turn_detection
@@ -287,9 +304,10 @@ class Machine:
 
     def _update_session(self, event: client.SessionUpdate) -> None:
         old = self._session
-        self._session = new = updated_session(
-            old, event.session, self._profile, self._responding.audio_was_sent, self._asked_model
-        )
+        new = updated_session(old, event.session, self._profile, self._responding.audio_was_sent, self._asked_model)
+        if self._call is not None:
+            self._call.check_session(new)
+        self._session = new
         if new.audio.input.turn_detection != old.audio.input.turn_detection:
             self.listening.set_detection(new.audio.input.turn_detection)
         if new.audio.input.format != old.audio.input.format:
@@ -314,11 +332,27 @@ class Machine:
         self._outbox.put(SetTranscription(language, prompt, shows=transcription is not None))
 
     def _append(self, event: client.InputAudioBufferAppend) -> None:
+        if self._call is not None:
+            self._call.check_append()
         ticks = self._decoder.ticks(event.audio)
         self.listening.check_room(ticks)
         self.listening.append(self._decoder.decode(event.audio), ticks)
 
+    def _hear(self, event: SoundArrived) -> None:
+        """Takes the sound of a call. Where there is no room for it the client is told once, not with every packet."""
+        try:
+            self.listening.append(event.audio, len(event.audio) // 2)
+        except Refusal:
+            if self._told_full:
+                return
+            self._told_full = True
+            raise
+        self._told_full = False
+
     def _clear_output(self, _: client.OutputAudioBufferClear) -> None:
+        if self._playback is not None:
+            self._playback.clear()
+            return
         raise Refusal(
             "invalid_value",
             "`output_audio_buffer.clear` is for WebRTC. Over a WebSocket the client plays the sound: stop playing it, "
@@ -383,44 +417,4 @@ class Machine:
         self._responding.cancel(event.response_id)
 
     def _reply_config(self, params: ResponseParams | None = None) -> ReplyConfig:
-        """Returns the configuration in force now, with what `response.create` asks for on top."""
-        params = params or ResponseParams()
-        session = self._session
-        voice, audio_format = session.audio.output.voice, session.audio.output.format
-        output = params.audio.output if params.audio is not None else None
-        if output is not None and output.voice is not None:
-            voice = output.voice
-            check_voice(voice, self._profile, "response.audio.output.voice")
-        if output is not None and output.format is not None:
-            audio_format = output.format
-        tools = session.tools if params.tools is None else with_definitions(params.tools, session.tools)
-        choice = _given(params.tool_choice, session.tool_choice)
-        if params.tools is not None or params.tool_choice is not None:
-            check_tools(tools, choice, self._profile, "response")
-        check_reasoning(params.reasoning, self._profile, "response")
-        return ReplyConfig(
-            instructions=_given(params.instructions, session.instructions),
-            modality=_given(params.output_modalities, session.output_modalities)[0],
-            voice=voice,
-            engine_voice=self._profile.voices[voice],
-            format=audio_format,
-            speed=session.audio.output.speed,
-            max_output_tokens=_given(params.max_output_tokens, session.max_output_tokens),
-            temperature=_given(params.temperature, session.temperature),
-            tools=tuple(
-                Tool(tool.name, tool.description or "", tool.parameters or {})
-                for tool in tools
-                if isinstance(tool, FunctionTool)
-            ),
-            tool_choice=tool_choice_of(choice),
-            servers=servers_in(tools),
-            server_choice=choice if isinstance(choice, McpChoice) else None,
-            parallel_tool_calls=_given(params.parallel_tool_calls, session.parallel_tool_calls),
-            effort=effort_of(params.reasoning, session.reasoning),
-            truncation=truncation_of(session.truncation),
-            metadata=params.metadata,
-        )
-
-
-def _given(asked: T | None, otherwise: T) -> T:
-    return otherwise if asked is None else asked
+        return reply_config(self._session, self._profile, params or ResponseParams(), self._call)

@@ -15,6 +15,7 @@ from server.realtime.mcp_items import McpApprovalRequestItem, McpCallItem
 from server.realtime.mcp_listings import RemoteTool
 from server.realtime.mcp_schema import McpChoice, McpError, McpTool
 from server.realtime.outbox import Outbox
+from server.realtime.playback import Playback
 from server.realtime.schema import AudioFormat, ContentPart, Item
 from server.realtime.server_events import (
     ContentPartAdded,
@@ -135,6 +136,8 @@ class Reply:
     conversation_id: str | None
     context: Conversation
     mcp_calls: McpCalls
+    playback: Playback | None = None
+    """What plays its sound; None: it is sent to the client."""
     needs_words: bool = False
     """Whether it answers what was just said, so that nothing understood means nothing to say."""
     awaiting: set[str] = field(default_factory=set)
@@ -194,7 +197,15 @@ class Reply:
             ticks = self._encoder.ticks(audio)
             item.spoken.add_sound(ticks, self.outbox.now)
             self._sound += ticks
-            self.outbox.send(OutputAudioDelta(delta=audio, **self._place(item)))
+            if self.playback is not None:
+                self.playback.play(item, audio, ticks)
+            else:
+                self.outbox.send(OutputAudioDelta(delta=audio, **self._place(item)))
+
+    def hear_out(self) -> None:
+        """Notes, in a call, that what there is of the sound is played to its end, and no more comes."""
+        if self._is_open and isinstance(item := self.items[-1], MessageItem) and item.spoken is not None:
+            item.spoken.heard = item.spoken.sent
 
     def add_call(self, index: int, name: str, arguments: str) -> None:
         """Sends a piece of the call with this number; see `TurnCall`."""
@@ -229,6 +240,8 @@ class Reply:
                 self.mcp_calls.abandon(item_id)
         self.phase = ReplyPhase.ENDED
         self.outbox.send(ResponseDone(response=self._object(outcome.status, outcome)))
+        if self.playback is not None:
+            self.playback.response_is_over(self.id)
 
     def _place(self, item: MessageItem) -> _Place:
         return _Place(response_id=self.id, item_id=item.id, output_index=len(self.items) - 1, content_index=0)
@@ -253,6 +266,8 @@ class Reply:
             has_part=False,
         )
         self._open(item)
+        if spoken is not None and self.playback is not None:
+            self.playback.begin(self.id, item, self.conversation is not None)
         item.has_part = True
         self.outbox.send(ContentPartAdded(part=self._part(""), **self._place(item)))
         return item
@@ -315,6 +330,8 @@ class Reply:
         item.status = status
         if item.spoken is not None:
             item.spoken.settle(was_finished)
+            if self.playback is not None:
+                self.playback.end(item)
 
     def _close_call(self, item: CallItem, status: Literal["completed", "incomplete"]) -> None:
         if status == "completed" and not item.arguments.strip():

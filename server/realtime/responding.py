@@ -29,6 +29,7 @@ from server.realtime.inbox import McpListingFailed, McpReturned, McpToolsListed
 from server.realtime.mcp import Mcp
 from server.realtime.mcp_schema import McpTool
 from server.realtime.outbox import Outbox
+from server.realtime.playback import Playback
 from server.realtime.refusal import Refusal
 from server.realtime.reply import Outcome, Reply, ReplyConfig, ReplyPhase
 from server.realtime.server_objects import StatusError
@@ -52,8 +53,10 @@ class Held:
 class Responding:
     """The responses of one session, by id, and the held reply."""
 
-    def __init__(self, outbox: Outbox, conversation: Conversation, mcp: Mcp) -> None:
+    def __init__(self, outbox: Outbox, conversation: Conversation, mcp: Mcp, playback: Playback | None = None) -> None:
+        """`playback` is what plays the sound of replies; None: it is sent to the client."""
         self._outbox = outbox
+        self._playback = playback
         self._conversation = conversation
         self._mcp = mcp
         self.conversation_id = outbox.new_id("conv")
@@ -116,6 +119,7 @@ class Responding:
             conversation_id=self.conversation_id if in_conversation else None,
             context=context,
             mcp_calls=self._mcp.calls,
+            playback=self._playback,
             needs_words=needs_words,
             awaiting=context.pending() | self._mcp.listings.awaiting(config.servers),
         )
@@ -205,7 +209,9 @@ class Responding:
                 "Cancellation failed: no active response found",
                 None if response_id is None else "response_id",
             )
-        if reply.conversation is not None:
+        if self._playback is not None:
+            reply.hear_out()
+        elif reply.conversation is not None:
             reply.conversation.interrupt(self._outbox.now)  # whoever cancels stops listening, too
         self._stop(reply, Outcome("cancelled", reason="client_cancelled"))
 

@@ -64,6 +64,24 @@ class TimeoutTriggered(ServerEvent, tag="input_audio_buffer.timeout_triggered"):
     item_id: str
 
 
+class OutputAudioBufferStarted(ServerEvent, tag="output_audio_buffer.started"):
+    """In a call: the sound of a response begins to be played."""
+
+    response_id: str
+
+
+class OutputAudioBufferStopped(ServerEvent, tag="output_audio_buffer.stopped"):
+    """In a call: all sound of a response has been played, and no more comes."""
+
+    response_id: str
+
+
+class OutputAudioBufferCleared(ServerEvent, tag="output_audio_buffer.cleared"):
+    """In a call: what was still to be played of a response is dropped: the user speaks, or the client says so."""
+
+    response_id: str
+
+
 class Committed(ServerEvent, tag="input_audio_buffer.committed"):
     previous_item_id: str | None
     item_id: str

@@ -131,6 +131,18 @@ def updated_session(
     return new
 
 
+def merged_changes(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns one update that says what two say, one after the other."""
+    merged = dict(first)
+    for key, value in then.items():
+        before = first.get(key)
+        if isinstance(before, dict) and _is_plain(before) and _is_plain(value):
+            merged[key] = merged_changes(before, value)
+        else:
+            merged[key] = value
+    return merged
+
+
 def _merge(old: Mapping[str, Any], new: Mapping[str, Any], transcriber: str) -> dict[str, Any]:
     """Plain objects merge key by key; what has a `type`, lists, and the transcription are replaced whole. Null clears
     what can be absent; said of anything else it says nothing.

@@ -58,6 +58,23 @@ def decode(frame: str | bytes) -> ClientEvent | Refused:
         return Refused(body)
 
 
+def session(asked: dict[str, Any]) -> dict[str, Any]:
+    """Returns the session that is asked for beside an offer, in the machine's words.
+
+    Raises:
+        Refusal: a field is unknown, or a value has no counterpart. In this dialect's words.
+    """
+    flat = {name: value for name, value in asked.items() if name != "type"}
+    told: dict[str, Any] = beta_requests.session(flat)
+    return told
+
+
+def refusal(refusal: Refusal) -> Refusal:
+    """Returns a refusal of the machine's with the fields under their names in this dialect."""
+    told = beta_events.error({"message": refusal.message, "param": refusal.param})
+    return Refusal(refusal.code, told["message"], told["param"])
+
+
 def check(session: Session) -> None:
     """Raises:
     Refusal: an ephemeral key is for a session that this dialect cannot tell of.

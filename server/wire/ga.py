@@ -61,21 +61,37 @@ def encode(event: ServerEvent) -> str | None:
         case SessionCreated() | SessionUpdated() | ResponseCreated() | ResponseDone():
             body = msgspec.to_builtins(event)
             for whole in body.keys() & {"session", "response"}:
-                body[whole] = session(body[whole])
+                body[whole] = shown(body[whole])
             return _encoder.encode(body).decode()
         case _:
             return _encoder.encode(event).decode()
 
 
-def session(body: dict[str, Any]) -> dict[str, Any]:
+def session(asked: dict[str, Any]) -> dict[str, Any]:
+    """Returns the session that is asked for beside an offer, in the machine's words.
+
+    Raises:
+        Refusal: it has a temperature.
+    """
+    if "temperature" in asked:
+        raise no_temperature("session.temperature")
+    return asked
+
+
+def refusal(refusal: Refusal) -> Refusal:
+    """The machine's words are GA's."""
+    return refusal
+
+
+def shown(body: dict[str, Any]) -> dict[str, Any]:
     """Returns what GA shows of a session, or of a response. Credentials for MCP servers are shown to nobody."""
-    shown = {name: value for name, value in body.items() if name != "temperature"}
-    if "tools" in shown:
-        shown["tools"] = [
+    told = {name: value for name, value in body.items() if name != "temperature"}
+    if "tools" in told:
+        told["tools"] = [
             {name: value for name, value in tool.items() if tool["type"] != "mcp" or name not in SECRETS}
-            for tool in shown["tools"]
+            for tool in told["tools"]
         ]
-    return shown
+    return told
 
 
 def check(session: Session) -> None:

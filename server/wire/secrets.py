@@ -10,7 +10,7 @@ from msgspec import Meta
 from server.realtime.refusal import Refusal
 from server.realtime.schema import Session, TranscriptionSession
 from server.realtime.session_config import refusal_of
-from server.wire import beta_events, beta_requests, ga
+from server.wire import beta, beta_events, beta_requests, ga
 
 T = TypeVar("T")
 
@@ -53,12 +53,11 @@ class _Nested:
 
     def decode(self, body: bytes) -> SecretRequest:
         asked = _decoded(body, SecretRequest)
-        if "temperature" in asked.session:
-            raise ga.no_temperature("session.temperature")
+        ga.session(asked.session)
         return asked
 
     def encode(self, value: str, expires_at: int, session: Session | TranscriptionSession) -> dict[str, Any]:
-        shown = ga.session(msgspec.to_builtins(session))
+        shown = ga.shown(msgspec.to_builtins(session))
         shown.pop("parallel_tool_calls", None)  # the schema of the answer has it not, although that of a session has
         return {"value": value, "expires_at": expires_at, "session": shown}
 
@@ -114,8 +113,7 @@ class _Flat:
         return {**beta_events.session(msgspec.to_builtins(session)), "client_secret": secret}
 
     def refusal(self, refusal: Refusal) -> Refusal:
-        told = beta_events.error({"message": refusal.message, "param": refusal.param})
-        return _without_root(Refusal(refusal.code, told["message"], told["param"]))
+        return _without_root(beta.refusal(refusal))
 
 
 NESTED: SecretForm = _Nested()

@@ -1,0 +1,63 @@
+// Where the time of a turn went: moments in milliseconds → bars under each other. See server/timings.py for the moments.
+
+import { element } from "./dom.js";
+
+const STEPS = [
+  // [name, from, to, kind]: of `from` and `to` the first moment that is known counts
+  ["Silence, until the turn is over", ["zero"], ["committed"], "wait"],
+  ["Transcription", ["quiet"], ["words"], "work"],
+  ["Transcript, in full", ["committed"], ["transcript"], "work"],
+  ["Language model", ["run"], ["first_clause", "first_token"], "work"],
+  ["Speech", ["first_clause"], ["first_audio"], "work"],
+  ["Held back, until the turn is over", ["first_audio"], ["released"], "wait"],
+  ["Way to the page", ["sent"], ["heard"], "work"],
+];
+
+/** Returns `[{name, start, end, kind}]` in the order of their beginning. */
+export function bars(timings) {
+  const at = { zero: 0, ...timings };
+  const found = [];
+  for (const [name, from, to, kind] of STEPS) {
+    const start = from.map((each) => at[each]).find((each) => each !== undefined);
+    const end = to.map((each) => at[each]).find((each) => each !== undefined);
+    if (start !== undefined && end !== undefined && end > start) found.push({ name, start, end, kind });
+  }
+  return found.sort((a, b) => a.start - b.start);
+}
+
+/** What one waits for, in one number: until the sound was heard here, or was sent. Null for a reply without sound. */
+export function wait(timings) {
+  return timings.heard ?? timings.sent ?? null;
+}
+
+/** Returns what shows the timings of a turn, folded away. */
+export function waterfall(timings) {
+  const total = wait(timings);
+  const spoken = timings.committed !== undefined;
+  const since = spoken ? "after you fell silent" : "after you asked";
+  const said = total === null ? "How long it took" : `Heard ${Math.round(total)} ms ${since}`;
+  const end = Math.max(...Object.values(timings), 1);
+  const rows = bars(timings).map((bar) => row(bar, Math.min(0, timings.quiet ?? 0, timings.run ?? 0), end));
+  return element("details", { class: "waterfall" }, [
+    element("summary", {}, [said]),
+    element("div", { class: "bars", role: "list", "aria-label": "Where the time went" }, rows),
+    element("p", { class: "moments" }, [moments(timings)]),
+  ]);
+}
+
+function row({ name, start, end, kind }, from, to) {
+  const bar = element("span", { class: `bar ${kind}` });
+  bar.style.left = `${(100 * (start - from)) / (to - from)}%`;
+  bar.style.width = `${Math.max(0.5, (100 * (end - start)) / (to - from))}%`;
+  const ms = end - start;
+  return element("div", { class: "row", role: "listitem" }, [
+    element("span", { class: "name" }, [name]),
+    element("span", { class: "ms" }, [`${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`]),
+    element("span", { class: "track", "aria-hidden": "true" }, [bar]),
+  ]);
+}
+
+function moments(timings) {
+  const sorted = Object.entries(timings).sort(([, a], [, b]) => a - b);
+  return sorted.map(([name, ms]) => `${name.replaceAll("_", " ")} ${Math.round(ms)}`).join(" · ");
+}
