@@ -162,7 +162,8 @@ export class Conversation {
 
   #tellTimings({ turn, timings, sounded }) {
     if (turn === null || timings === null) return;
-    const heard = sounded === null ? {} : { heard: timings.created + sounded };
+    // Two clocks: the one is set by the other when `response.created` comes, which is a little late.
+    const heard = sounded === null ? {} : { heard: Math.max(timings.created + sounded, timings.sent ?? 0) };
     this.#change(turn, { timings: { ...timings, ...heard } });
   }
 

@@ -213,26 +213,31 @@ function showActivity(now) {
     byId("status").replaceChildren(STATUS[shown]);
   }
   byId("end").hidden = call.state === "off";
-  const [label, hint] = talkLabel(deaf);
+  const [label, hint, keys] = talkLabel(deaf);
   if (byId("talk-label").textContent !== label) byId("talk-label").replaceChildren(label);
-  if (byId("talk-hint").textContent !== hint) byId("talk-hint").replaceChildren(hint);
+  if (byId("hint-words").textContent !== hint) byId("hint-words").replaceChildren(hint);
+  if (byId("hint-keys").textContent !== keys) byId("hint-keys").replaceChildren(keys);
   byId("talk").setAttribute("aria-pressed", String(call.pushToTalk ? activity === "hearing" : !call.muted && !deaf));
 }
 
+/** Returns what the button says, what is said below it, and of the keys where there are some. */
 function talkLabel(deaf) {
   switch (call.state) {
     case "off":
-      return ["Start", "Space starts. Type / to write."];
+      return ["Start", "", "Space starts, / lets you type."];
     case "connecting":
-      return ["Connecting", ""];
+      return ["Connecting", "", ""];
     case "waiting":
-      return ["Try now", ""];
+      return ["Try now", "", ""];
   }
-  if (deaf) return ["Use microphone", "You are connected and can type."];
-  if (call.pushToTalk) {
-    return activity === "hearing" ? ["Let go to send", ""] : ["Hold to talk", "Hold the button or the space bar. Esc stops the reply."];
+  if (deaf) return ["Use microphone", "You are connected and can type.", ""];
+  if (!call.pushToTalk) {
+    return call.muted
+      ? ["Unmute", "", "Space opens the microphone."]
+      : ["Mute", "Just talk.", "Space closes the microphone, Esc stops the reply."];
   }
-  return call.muted ? ["Unmute", "Space opens the microphone."] : ["Mute", "Just talk. Space closes the microphone, Esc stops the reply."];
+  if (activity === "hearing") return ["Let go to send", "", ""];
+  return ["Hold to talk", "", "The space bar does it too. Esc stops the reply."];
 }
 
 // --- wiring ---

@@ -73,5 +73,5 @@ function bar(context, colour, x, y, height, scale) {
 
 /** A level as a share of the strip's half. */
 function share(db) {
-  return Math.max(0, Math.min(1, 1 - (db + 6) / (FLOOR_DB + 6)));
+  return Math.max(0, Math.min(0.9, 1 - (db + 6) / (FLOOR_DB + 6)));
 }

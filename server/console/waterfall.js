@@ -38,11 +38,13 @@ export function waterfall(timings) {
   const said = total === null ? "How long it took" : `Heard ${Math.round(total)} ms ${since}`;
   const end = Math.max(...Object.values(timings), 1);
   const rows = bars(timings).map((bar) => row(bar, Math.min(0, timings.quiet ?? 0, timings.run ?? 0), end));
-  return element("details", { class: "waterfall" }, [
+  const details = element("details", { class: "waterfall" }, [
     element("summary", {}, [said]),
     element("div", { class: "bars", role: "list", "aria-label": "Where the time went" }, rows),
     element("p", { class: "moments" }, [moments(timings)]),
   ]);
+  details.addEventListener("toggle", () => details.open && details.scrollIntoView({ block: "nearest" }));
+  return details;
 }
 
 function row({ name, start, end, kind }, from, to) {
