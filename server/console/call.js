@@ -28,6 +28,7 @@ export class Call {
   #asked = new Map(); // response → its calls that have no output yet
   #spoken = false; // whether a reply has had sound: then the voice is settled
   #resolve = () => {};
+  #owed = false; // whether the model was told something that it has not answered to
   #pressed = false;
   #muted = false;
   #sent = 0; // samples since the button was pressed
@@ -117,7 +118,8 @@ export class Call {
   /** Something that the user did not say, and the model should answer to. */
   tell(text) {
     this.#message("system", text);
-    if (!this.#active.size) this.#send({ type: "response.create" });
+    if (this.#active.size) this.#owed = true;
+    else this.#send({ type: "response.create" });
   }
 
   async press() {
@@ -205,7 +207,7 @@ export class Call {
       this.#active.clear();
       this.#asked.clear();
       this.#pushed.clear();
-      this.#spoken = this.#pressed = this.#hearing = false;
+      this.#spoken = this.#pressed = this.#hearing = this.#owed = false;
       this.#sound.stopStream();
       void this.#sound.stop();
     }
@@ -331,6 +333,8 @@ export class Call {
     if (problem !== null) this.#conversation.note(problem, true);
     const calls = response.output.filter((item) => item.type === "function_call" && item.status === "completed");
     if (calls.length) this.#run(response.id, calls);
+    else if (this.#owed) this.#send({ type: "response.create" });
+    this.#owed = false;
   }
 
   #run(response, calls) {

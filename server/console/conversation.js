@@ -5,7 +5,7 @@ let made = 0;
 /**
  * Turns, in order. A turn is one of
  *   {role: "user", text, state: "speaking" | "heard" | "done" | "failed", problem}
- *   {role: "assistant", pieces: [{text, at}], played, state: "speaking" | "done" | "cut", heard, timings, response}
+ *   {role: "assistant", pieces: [{text, at}], played, state: "speaking" | "done" | "cut", heard, timings, counts}
  *   {role: "tool", name, arguments, output, state: "asked" | "done"}
  *   {role: "note", text, grave}
  * each with an `id` of this page's. `at`: where in its sound (ms) a piece of text begins, null where it has none here;
@@ -116,7 +116,7 @@ export class Conversation {
         this.#change(this.#userTurn(event.item_id), { state: "failed", problem: event.error.message });
         break;
       case "response.created":
-        this.#responses.set(event.response.id, { turn: null, timings: null, sounded: null });
+        this.#responses.set(event.response.id, { turn: null, timings: null, counts: null, sounded: null });
         break;
       case "response.output_audio_transcript.delta":
       case "response.output_text.delta":
@@ -157,14 +157,15 @@ export class Conversation {
     const known = this.#responses.get(response.id);
     if (known === undefined) return;
     known.timings = read(response.metadata?.["parley.timings"]);
+    known.counts = read(response.metadata?.["parley.counts"]);
     this.#tellTimings(known);
   }
 
-  #tellTimings({ turn, timings, sounded }) {
+  #tellTimings({ turn, timings, counts, sounded }) {
     if (turn === null || timings === null) return;
     // Two clocks: the one is set by the other when `response.created` comes, which is a little late.
     const heard = sounded === null ? {} : { heard: Math.max(timings.created + sounded, timings.sent ?? 0) };
-    this.#change(turn, { timings: { ...timings, ...heard } });
+    this.#change(turn, { timings: { ...timings, ...heard }, counts: counts ?? {} });
   }
 
   #add(turn) {

@@ -18,14 +18,14 @@ import { Transcript } from "./transcript.js";
 const STATUS = {
   off: "Not connected",
   connecting: "Connecting …",
-  waiting: "The server is away",
+  waiting: "Server away",
   listening: "Listening",
   hearing: "Hearing you",
   thinking: "Thinking",
   speaking: "Speaking",
-  muted: "Your microphone is off",
+  muted: "Microphone off",
   waits: "Ready",
-  deaf: "Connected, without a microphone",
+  deaf: "No microphone",
 };
 
 const settings = load();
@@ -75,15 +75,20 @@ let lost = false;
 
 // --- what is wrong ---
 
-function problem(text, retry = false) {
+/** Shows it until it is dismissed or mended; `ofServer`: it is mended when the server answers. */
+function problem(text, ofServer = false) {
   const box = byId("problem");
   box.querySelector("p").replaceChildren(text);
-  byId("retry").hidden = !retry;
+  byId("retry").hidden = !ofServer;
   box.hidden = false;
 }
 
 function noProblem() {
   byId("problem").hidden = true;
+}
+
+function serverAnswers() {
+  if (!byId("retry").hidden) noProblem();
 }
 
 /** Says why the server cannot be used; with a key that may be mended, `again` is tried. */
@@ -105,7 +110,7 @@ function unusable(error, again) {
 async function loadPipelines() {
   try {
     form.setPipelines(await pipelines());
-    noProblem();
+    serverAnswers();
     return true;
   } catch (error) {
     unusable(error, loadPipelines);
@@ -118,9 +123,14 @@ async function start({ withMicrophone }) {
   noProblem();
   await sound.open();
   if (withMicrophone) await openMicrophone();
-  const begun = await call.start(settings, form.can);
+  const begun = await call.start(wanted(), form.can);
   byId("anew").hidden = true;
   return begun;
+}
+
+/** What the user has chosen, as far as this page can do it. */
+function wanted() {
+  return sound.possible ? settings : { ...settings, written: true, transport: "websocket" };
 }
 
 async function openMicrophone() {
@@ -147,7 +157,7 @@ function changed(_, anew, name) {
   if (call.state !== "on") return;
   if (name === "microphone") void (sound.microphone !== null && openMicrophone());
   else if (anew || (name === "voice" && call.voiceIsSettled)) byId("anew").hidden = false;
-  else call.change(settings);
+  else call.change(wanted());
   showActivity(activity);
 }
 
@@ -194,7 +204,7 @@ function showState(state, { seconds, error }) {
     const when = seconds < 1 ? "at once" : `in ${seconds} s`;
     problem(`The server has gone away. Trying again ${when}.`, true);
   } else if (state === "on") {
-    noProblem();
+    serverAnswers();
     if (lost) conversation.note("Connected again. The new session was told what had been said.");
     lost = false;
   } else if (state === "off") {
@@ -287,7 +297,7 @@ new Keyboard({
 });
 
 navigator.mediaDevices?.addEventListener("devicechange", () => void form.listMicrophones());
-window.addEventListener("pagehide", () => call.end());
+window.addEventListener("pagehide", end);
 window.addEventListener("blur", () => call.release());
 
 showActivity("off");

@@ -25,8 +25,14 @@ export class Sound {
     this.told = told;
   }
 
+  /** Whether this page may have sound: browsers keep it from pages that come neither from this machine nor by https. */
+  get possible() {
+    return "audioWorklet" in AudioContext.prototype;
+  }
+
   /** Gets ready to play; browsers want that to begin with a click or a key. */
   async open() {
+    if (!this.possible) return;
     if (this.#context === null) {
       const context = new AudioContext({ latencyHint: "interactive" });
       this.#context = context;

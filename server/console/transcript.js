@@ -81,7 +81,7 @@ export class Transcript {
     const remarks = turn.state === "cut" ? [element("p", { class: "remark" }, [remark(turn)])] : [];
     row.said.replaceChildren(name("Parley"), element("p", { class: "words" }, words(turn)), ...remarks);
     if (turn.timings !== null && turn.timings !== row.shown) {
-      const timings = waterfall(turn.timings);
+      const timings = waterfall(turn.timings, turn.counts);
       timings.open = row.timings?.open ?? false;
       row.timings?.remove();
       row.line.append(timings);

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.brain import Brain
-from tests.e2e.chromium import RATE, chromium, write_microphone
+from tests.e2e.chromium import ELSEWHERE, RATE, chromium, write_microphone
 from tests.e2e.client import understood
 from tests.e2e.conftest import Server, python_path, serving
 from tests.openai_endpoint import chunk, events_answer
@@ -90,7 +90,9 @@ def open_page(server: Server, browser: Any) -> Iterator[Open]:
     contexts = []
     wrong: list[tuple[str, str]] = []
 
-    def open_(port: int = server.port, microphone: bool = True, expect: str = "$^", **settings: Any) -> Any:
+    def open_(
+        host: str = "127.0.0.1", port: int = server.port, microphone: bool = True, expect: str = "$^", **settings: Any
+    ) -> Any:
         context = browser.new_context(permissions=["microphone"] if microphone else [], reduced_motion="reduce")
         contexts.append(context)
         if settings:
@@ -100,7 +102,7 @@ def open_page(server: Server, browser: Any) -> Iterator[Open]:
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: wrong.append((str(error), "$^")))
         page.on("console", lambda said: wrong.append((said.text, expect)) if said.type in BAD else None)
-        page.goto(f"http://127.0.0.1:{port}/")
+        page.goto(f"http://{host}:{port}/")
         return page
 
     yield open_
@@ -267,6 +269,22 @@ def test_a_refused_microphone_is_told_and_one_can_type(open_page: Open) -> None:
     page.get_by_role("button", name="Start").click()
     page.get_by_text("does not let this page use the microphone").wait_for()
     page.get_by_role("button", name="Use microphone").wait_for()
+    type_(page, "hello")
+    assert "You said hello" in words(turn(page, "assistant"))
+
+
+def test_a_page_from_another_machine_without_tls_says_why_it_is_silent_and_one_can_type(open_page: Open) -> None:
+    page = open_page(host=ELSEWHERE, pipeline="slow", microphone=False, expect="Cross-Origin-Opener-Policy")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("or start the server with --tls").wait_for()
+    type_(page, "hello")
+    assert "You said hello" in words(turn(page, "assistant"))
+
+
+def test_a_reply_that_fails_is_told(open_page: Open) -> None:
+    page = open_page(pipeline="slow", written=True)
+    type_(page, "llm raise")
+    page.locator(".note.grave", has_text="The reply failed").wait_for()
     type_(page, "hello")
     assert "You said hello" in words(turn(page, "assistant"))
 
