@@ -26,7 +26,7 @@ def executable() -> str:
 
 
 ELSEWHERE = "console.internal"
-"""A name under which the browsers of these tests find this machine; pages from there are not trusted with a microphone."""
+"""A name by which these browsers find this machine. Pages from there are trusted with no microphone."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The console's scripts by themselves, in a browser and without a server: what they make of sound, tools and timings."""
+"""The console's scripts by themselves, in a browser without a server: what they make of sound, tools and timings."""
 
 from collections.abc import Iterator
 from typing import Any
