@@ -28,7 +28,7 @@ from server.session import SESSION_S, Session, new_id
 from server.traces import Traces
 from server.voice import VoiceHub
 from server.webrtc.calls import Calls
-from server.webrtc.ports import WebRtcOptions
+from server.webrtc.options import WebRtcOptions
 from server.wire import Dialect
 
 _Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -126,7 +126,9 @@ class Server:
                 f"This is a WebSocket endpoint: connect with {scheme}://, not {request.scheme}://.",
             )
         if "call_id" in request.query:
-            problem = "`?call_id=` joins a telephone call, and this version of Parley has none."
+            problem = (
+                "`?call_id=` joins a call from beside. This version of Parley cannot: use the call's data channel."
+            )
             return refusal(400, "unsupported_parameter", problem, "call_id")
         dialect = wire.choose(request.headers, subprotocols_of(request.headers), request.path)
         try:

@@ -28,7 +28,7 @@ class WireChecker:
         self.responses: dict[str, Response] = {}
         self._max_sound = max_sound
         self._is_call = call
-        self._playing: str | None = None
+        self.playing: str | None = None
         """The response that is being played, in a call."""
         self._beta = False
         self._event_ids: set[str] = set()
@@ -124,9 +124,9 @@ class WireChecker:
 
     def _on_output_audio_buffer_started(self, event: Event) -> None:
         assert self._is_call, "elsewhere the client plays the sound"
-        assert self._playing is None, "one response is played after the other"
+        assert self.playing is None, "one response is played after the other"
         assert self.responses[event["response_id"]].items, "what is played is part of something"
-        self._playing = event["response_id"]
+        self.playing = event["response_id"]
 
     def _on_output_audio_buffer_stopped(self, event: Event) -> None:
         assert self.responses[event["response_id"]].done, "a response that goes on may have more to say"
@@ -136,8 +136,8 @@ class WireChecker:
         self._end_playing(event)
 
     def _end_playing(self, event: Event) -> None:
-        assert self._playing == event["response_id"], "what stops has started"
-        self._playing = None
+        assert self.playing == event["response_id"], "what stops has started"
+        self.playing = None
 
     # --- responses ---
 

@@ -109,13 +109,20 @@ def _from_the_client(is_beta: bool) -> Iterator[str]:
     for event in package.client_events(is_beta):
         yield f"\n### `{event}`\n\n"
         refusal = whole_refusal(event, is_beta)
-        if refusal is not None:
+        if refusal is not None and event not in _IN_CALLS:
             yield f"Refused: {refusal['message']}\n"
             continue
         struct = client_structs().get(event)
         if struct is not None and (meaning := meaning_of(struct)):
             yield f"{meaning}\n\n"
+        if refusal is not None:
+            yield f"In calls (`webrtc.md`). Over a WebSocket refused: {refusal['message']}\n"
+            continue
         yield _table(("field", "values", "how"), _client_rows(event, is_beta))
+
+
+_IN_CALLS = frozenset({"output_audio_buffer.clear"})
+"""Events that a session takes only where the server plays the sound itself."""
 
 
 def whole_refusal(event: str, is_beta: bool) -> Mapping[str, Any] | None:
@@ -189,7 +196,6 @@ _OBJECTS: Mapping[str, tuple[str, str]] = {
 """Objects that several events carry: the event by which they are described, and the section's title."""
 
 _WHY_NOT: Mapping[str, str] = {
-    "output_audio_buffer.": "Is for sound that the server plays, which goes by WebRTC.",
     "input_audio_buffer.dtmf_event_received": "Is for telephone calls by SIP.",
     "conversation.created": "Is of the older dialect.",
     "conversation.item.created": "Is of the older dialect; here it is `conversation.item.added`.",

@@ -1,4 +1,4 @@
-"""The options of `parley serve` about who may come in, and how: TLS and the key."""
+"""The options of `parley serve` about who may come in, and how: TLS, the key, and where calls are reached."""
 
 import argparse
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import ParleyError
+from server.webrtc.options import WebRtcOptions, checked_address
 
 if TYPE_CHECKING:
     from server.tls import Identity
@@ -17,10 +18,13 @@ KEY_VARIABLE = "PARLEY_API_KEY"
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What the server shows of itself (None: no TLS), and the key that clients have to show (None: none)."""
+    """What the server shows of itself (None: no TLS), the key that clients have to show (None: none), and where their
+    calls come in.
+    """
 
     identity: "Identity | None"
     key: str | None = field(repr=False)
+    webrtc: WebRtcOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ).add_mutually_exclusive_group()
     keys.add_argument("--api-key", metavar="KEY", help="the key; other users of this machine can read it here")
     keys.add_argument("--api-key-file", type=Path, metavar="FILE", help="a file with the key alone in it")
+    webrtc = parser.add_argument_group(
+        "WebRTC", "Sound comes over UDP, to an address of this machine. From a container, or behind a NAT, say which."
+    )
+    webrtc.add_argument(
+        "--webrtc-port", type=port, default=0, metavar="PORT", help="the UDP port of all calls (default: any free one)"
+    )
+    webrtc.add_argument(
+        "--webrtc-address",
+        action="append",
+        default=[],
+        metavar="IP",
+        help="an address by which clients reach that port, besides this machine's own; may be given again",
+    )
 
 
 def doors(args: argparse.Namespace) -> Doors:
@@ -41,7 +58,15 @@ def doors(args: argparse.Namespace) -> Doors:
     Raises:
         ParleyError: an option cannot be honoured.
     """
-    return Doors(_identity(args), _own_key(args))
+    webrtc = WebRtcOptions(args.webrtc_port, tuple(map(checked_address, args.webrtc_address)))
+    return Doors(_identity(args), _own_key(args), webrtc)
+
+
+def port(text: str) -> int:
+    """Returns a port: what argparse takes for one."""
+    if not (text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"'{text}' is no port: it is a number from 0 (any free one) to 65535")
+    return int(text)
 
 
 def _identity(args: argparse.Namespace) -> "Identity | None":

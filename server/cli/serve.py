@@ -37,7 +37,7 @@ SHUTDOWN_S = 3.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=_port, default=8765, metavar="PORT", help="port to listen on (default: %(default)s)"
+        "--port", type=door_options.port, default=8765, metavar="PORT", help="port to listen on (default: %(default)s)"
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="models.yaml to use (default: ./models.yaml)")
     parser.add_argument(
@@ -85,12 +85,6 @@ def run(args: argparse.Namespace) -> int:
                 line.close()
 
 
-def _port(text: str) -> int:
-    if not (text.isdecimal() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"'{text}' is no port: it is a number from 0 (any free one) to 65535")
-    return int(text)
-
-
 def _bind(host: str, port: int) -> socket.socket:
     """Returns a socket bound to the address, not listening yet.
 
@@ -120,11 +114,11 @@ async def _serve(
     opens: bool,
 ) -> int:
     stopped = _stop_signal()
-    server = Server(config, lines, Keys(doors.key), traces)
+    server = Server(config, lines, Keys(doors.key), traces, doors.webrtc)
     # Whoever goes needs no answer: the handler of a request whose client is gone is cancelled.
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=SHUTDOWN_S, handler_cancellation=True)
-    await runner.setup()
     try:
+        await runner.setup()
         context = doors.identity.context if doors.identity is not None else None
         await web.SockSite(runner, listener, ssl_context=context).start()
         port = listener.getsockname()[1]

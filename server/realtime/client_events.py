@@ -42,7 +42,7 @@ class InputAudioBufferClear(ClientEvent, tag="input_audio_buffer.clear"):
 
 
 class OutputAudioBufferClear(ClientEvent, tag="output_audio_buffer.clear"):
-    """Cuts the sound of the current response; for transports that play it on the server's clock."""
+    """Cuts the sound that is being played, and what waits to be. The history then has what was heard."""
 
 
 class ConversationItemCreate(ClientEvent, tag="conversation.item.create"):

@@ -124,7 +124,11 @@ class Machine:
         self._told_full = False
         """Whether the client knows that the sound of the call finds no room."""
         self._closed = False
-        self._handlers: dict[type, Callable[[Any], None]] = {
+        self._handlers = self._all_handlers()
+
+    def _all_handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        """Returns what takes which event."""
+        return {
             client.SessionUpdate: self._update_session,
             client.InputAudioBufferAppend: self._append,
             client.InputAudioBufferCommit: lambda _: self.listening.commit(),

@@ -14,7 +14,8 @@ from server.replies import refusal
 from server.session import Session, new_id
 from server.webrtc.call import Connection
 from server.webrtc.offer import offer_of, read
-from server.webrtc.ports import Ports, WebRtcOptions
+from server.webrtc.options import WebRtcOptions
+from server.webrtc.ports import Ports
 from server.wire import Dialect
 
 log = logging.getLogger(__name__)

@@ -143,6 +143,8 @@ def offer_of(text: str, answers: bool) -> Offer:
     if len(text) > MAX_SDP:
         raise _bad(f"it has {len(text)} characters, {MAX_SDP} at most are read")
     text = _without_names(text.replace("\r\n", "\n").strip() + "\n").replace("\n", "\r\n")
+    if not text.startswith("v=0"):
+        raise _bad("it is no SDP, which begins with `v=0`")
     try:
         description = sdp.SessionDescription.parse(text)
     except Exception as error:  # whatever a parser that expects the best says to the worst

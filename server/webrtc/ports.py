@@ -7,12 +7,10 @@ first STUN requests (RFC 8445, 7.2.2), and from then on by where it comes from.
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from aioice import Candidate, Connection, stun
@@ -20,6 +18,7 @@ from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.ice import StunProtocol, get_host_addresses
 
 from pipeline.errors import ParleyError
+from server.webrtc.options import WebRtcOptions
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +30,6 @@ _ANNOUNCED, _OWN = 65_535, 65_534
 """Preference of candidates among those of the same type: what the operator says can be reached goes first."""
 
 Peer = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class WebRtcOptions:
-    """Where calls are reached: a UDP port (0: any free one), and addresses that clients know besides this machine's."""
-
-    port: int = 0
-    addresses: tuple[str, ...] = ()
 
 
 class Path(StunProtocol):
@@ -106,10 +97,11 @@ class _Socket(asyncio.DatagramProtocol):
             return next((path for path in self.paths if message.transaction_id in path.transactions), None)
         name = str(message.attributes.get("USERNAME", "")).partition(":")[0]
         path = next((path for path in self.paths if path.connection.local_username == name), None)
-        if path is not None and "MESSAGE-INTEGRITY" in message.attributes:
-            if not message.check_message_integrity(path.connection.local_password.encode()):
-                return None
-            self._peers[peer] = path
+        if path is None or "MESSAGE-INTEGRITY" not in message.attributes:
+            return None
+        if not message.check_message_integrity(path.connection.local_password.encode()):
+            return None
+        self._peers[peer] = path
         return path
 
 
@@ -182,15 +174,3 @@ def _candidate(host: str, port: int, preference: int) -> Candidate:
         port=port,
         type="host",
     )
-
-
-def checked_address(text: str) -> str:
-    """Returns an IP address that is announced to clients.
-
-    Raises:
-        ParleyError: it is none.
-    """
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise ParleyError(f"--webrtc-address {text}: it is an IP address, such as 192.0.2.7, and no name.") from None

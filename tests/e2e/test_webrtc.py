@@ -1,6 +1,12 @@
 """Calls: a question over one track, the answer over the other, and the events over the data channel."""
 
-from tests.e2e.call import calling
+import asyncio
+
+import aiohttp
+import pytest
+from openai import AsyncOpenAI, NotFoundError
+
+from tests.e2e.call import Caller, calling, url
 from tests.e2e.client import spoken, understood
 from tests.e2e.conftest import Server
 from tests.e2e.ears import hear
@@ -47,3 +53,102 @@ async def test_speaking_over_a_reply_stops_the_sound_and_the_history_has_what_wa
         second = call.time_of(await call.wait_for("output_audio_buffer.started", 2))
         assert not [at for at in call.loud(quiet_from) if at < second]
         print("voice to silence", max(at for at in call.loud(0) if at < second) - call.time_of(speech))
+
+
+async def test_a_text_turn_and_its_sound(server: Server) -> None:
+    async with calling(server.port, microphone=False) as call:
+        call.ask(QUESTION)
+        done = await call.wait_for("response.done")
+        assert done["response"]["status"] == "completed"
+        await call.wait_for("output_audio_buffer.stopped")
+        assert call.loud(0.0)
+
+
+async def test_the_openai_package_begins_and_ends_a_call(server: Server) -> None:
+    api = AsyncOpenAI(api_key="local", base_url=f"http://127.0.0.1:{server.port}/v1")
+    caller = Caller()
+    answer = await api.realtime.calls.create(
+        sdp=await caller.offer(),
+        session={"type": "realtime", "model": "echo", "instructions": "Be kind.", "output_modalities": ["text"]},
+    )
+    await caller.connect(answer.text)
+    (created,) = caller.wire.of_type("session.created")
+    assert created["session"]["instructions"] == "Be kind."
+    caller.ask("hello")
+    done = await caller.wait_for("response.done")
+    assert done["response"]["output"][0]["content"][0]["text"] == "You said hello.  "
+    call_id = answer.response.headers["Location"].rpartition("/")[2]
+    await api.realtime.calls.hangup(call_id)
+    await asyncio.wait_for(caller.closed.wait(), 10)
+    with pytest.raises(NotFoundError):
+        await api.realtime.calls.hangup(call_id)
+    await caller.close()
+    await api.close()
+
+
+async def test_large_events_come_whole_or_are_told_of_and_the_session_goes_on(server: Server) -> None:
+    async with calling(server.port, model="echo", microphone=False) as call:
+        most = 262_144  # what both ends say that they take
+        call.send(type="session.update", session={"type": "realtime", "output_modalities": ["text"]})
+        words = "w" * (most - 400)
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": words}]}
+        call.send(type="conversation.item.create", item=item)
+        added = await call.wait_for("conversation.item.added")
+        assert added["item"]["content"][0]["text"] == words
+        call.send(type="conversation.item.delete", item_id=added["item"]["id"])
+        call.ask("repeat 3 " + "w" * (most // 2))
+        error = (await call.wait_for("error"))["error"]
+        assert (error["type"], error["code"]) == ("server_error", "event_too_large")
+        assert "WebSocket" in error["message"]
+        call.send(type="session.update", session={"type": "realtime", "instructions": "Be kind."})
+        await call.wait_for("session.updated", 2)
+
+
+async def test_bad_events_are_answered_with_an_error_and_the_call_goes_on(server: Server) -> None:
+    async with calling(server.port, model="echo") as call:
+        call.channel.send("{")
+        assert (await call.wait_for("error"))["error"]["code"] == "invalid_json"
+        call.channel.send(b"\x00\x01")
+        assert (await call.wait_for("error", 2))["error"]["code"] == "invalid_event"
+        call.send(type="input_audio_buffer.append", audio="AAAA", event_id="e")
+        assert (await call.wait_for("error", 3))["error"]["event_id"] == "e"
+        call.ask("hello")
+        await call.wait_for("output_audio_buffer.stopped")
+
+
+async def test_a_client_of_the_older_dialect_calls_where_calls_were_then(server: Server) -> None:
+    caller = Caller()
+    async with aiohttp.ClientSession() as http:
+        headers = {"Content-Type": "application/sdp"}
+        offer = await caller.offer()
+        async with http.post(url(server.port, "/v1/realtime?model=echo"), data=offer, headers=headers) as response:
+            await caller.connect(await response.text())
+    caller.ask("hello")
+    await caller.wait_for("output_audio_buffer.stopped")
+    assert "response.audio_transcript.done" in caller.kinds
+    assert "modalities" in caller.wire.events[0]["session"]
+    await caller.close()
+
+
+async def test_a_call_that_only_hears_is_a_transcription_session(server: Server) -> None:
+    caller = Caller(direction="sendonly")
+    async with aiohttp.ClientSession() as http:
+        offer = {"sdp": await caller.offer(), "session": {"type": "transcription"}}
+        async with http.post(url(server.port), json=offer) as response:
+            await caller.connect(await response.text())
+    caller.microphone.say(spoken(QUESTION))
+    completed = await caller.wait_for("conversation.item.input_audio_transcription.completed")
+    assert understood(QUESTION, completed["transcript"])
+    await caller.close()
+
+
+async def test_ten_calls_at_once_each_get_their_own_answer(server: Server) -> None:
+    async def one(index: int) -> None:
+        async with calling(server.port, model="echo") as call:
+            call.ask(f"number {index}")
+            await call.wait_for("output_audio_buffer.stopped", timeout=40)
+            (said,) = call.wire.of_type("response.output_audio_transcript.done")
+            assert f"number {index}" in said["transcript"]
+            assert call.loud(0.0)
+
+    await asyncio.gather(*(one(index) for index in range(10)))

@@ -26,6 +26,7 @@ from pipeline.types import (
     TurnText,
 )
 from server.realtime import commands as do
+from server.realtime.call import Call
 from server.realtime.inbox import (
     Disconnected,
     Event,
@@ -91,17 +92,23 @@ class SimulatedUtterance:
 
 
 class World:
-    def __init__(self, profile: Profile = PROFILE, dialect: Dialect = ga, kind: SessionKind = "realtime") -> None:
+    def __init__(
+        self,
+        profile: Profile = PROFILE,
+        dialect: Dialect = ga,
+        kind: SessionKind = "realtime",
+        call: Call | None = None,
+    ) -> None:
         """`dialect` is what `client` speaks, and what `wire` and the lists of events are in."""
         self.dialect = dialect
         self.shows_images = profile.vision and dialect is ga
         """The older dialect has none, so that it cannot look on."""
         counter = itertools.count()
         self.machine = Machine(
-            profile, lambda prefix: f"{prefix}_{next(counter)}", 2_000_000_000, profile.model, kind=kind
+            profile, lambda prefix: f"{prefix}_{next(counter)}", 2_000_000_000, profile.model, kind=kind, call=call
         )
-        self.wire = WireChecker(max_sound=None)
-        self.other_wire = WireChecker(max_sound=None)
+        self.wire = WireChecker(max_sound=None, call=call is not None)
+        self.other_wire = WireChecker(max_sound=None, call=call is not None)
         """The same session, as a client of the other dialect would see it: up to its first MCP server, which only one
         of them can tell of.
         """
