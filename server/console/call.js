@@ -33,6 +33,7 @@ export class Call {
   #muted = false;
   #sent = 0; // samples since the button was pressed
   #sounding = false;
+  #playing = false; // whether the server plays a reply: over WebRTC it says so
   #hearing = false;
   #voiceAt = -Infinity;
   #cutting = null;
@@ -149,7 +150,7 @@ export class Call {
   async interrupt() {
     for (const id of this.#active) this.#send({ type: "response.cancel", response_id: id });
     await this.#silence();
-    if (this.#connection.carriesSound && this.#sounding) this.#send({ type: "output_audio_buffer.clear" });
+    if (this.#playing) this.#send({ type: "output_audio_buffer.clear" });
   }
 
   /** The user has said what a call of a tool gives. */
@@ -207,7 +208,7 @@ export class Call {
       this.#active.clear();
       this.#asked.clear();
       this.#pushed.clear();
-      this.#spoken = this.#pressed = this.#hearing = this.#owed = false;
+      this.#spoken = this.#pressed = this.#hearing = this.#owed = this.#playing = false;
       this.#sound.stopStream();
       void this.#sound.stop();
     }
@@ -273,6 +274,14 @@ export class Call {
         this.#spoken = true;
         this.#sound.finish(event.item_id);
         break;
+      case "output_audio_buffer.started":
+        this.#spoken = this.#playing = true;
+        this.#sound.hushStream(false);
+        break;
+      case "output_audio_buffer.stopped":
+      case "output_audio_buffer.cleared":
+        this.#playing = false;
+        break;
       case "conversation.item.truncated":
         this.#conversation.cut(event.item_id, event.audio_end_ms);
         // What of the words was heard is the server's to say.
@@ -298,7 +307,11 @@ export class Call {
   /** Stops the sound, and tells the server how much was heard. `spoken`: because the user speaks. */
   async #silence(spoken = false) {
     if (this.#connection.carriesSound) {
-      if (spoken && this.#sounding && this.#lastReply) this.#cutting = this.#lastReply;
+      if (this.#playing) this.#sound.hushStream(true);
+      if (spoken && this.#playing) {
+        this.#cutting = this.#lastReply;
+        if (!this.#sounding) this.#wasCut(performance.now());
+      }
       return;
     }
     const sounding = this.#sounding;
@@ -352,7 +365,7 @@ export class Call {
 
   #activity() {
     if (this.#pressed || this.#hearing) return "hearing";
-    if (this.#sounding) return "speaking";
+    if (this.#sounding || this.#playing) return "speaking";
     if (this.#active.size) return "thinking";
     return this.pushToTalk ? "waits" : this.#muted ? "muted" : "listening";
   }

@@ -50,8 +50,10 @@ export class Conversation {
   cut(item, ms) {
     const turn = this.#items.get(item);
     if (turn === undefined) return;
-    const guess = turn.pieces.filter((piece) => piece.at !== null && piece.at < ms).map((piece) => piece.text).join("");
-    this.#change(turn, { state: "cut", heard: turn.heard ?? guess });
+    // Where the sound was played here, so much is known of the words already.
+    const known = turn.pieces.every((piece) => piece.at !== null);
+    const begun = turn.pieces.filter((piece) => piece.at < ms).map((piece) => piece.text).join("");
+    this.#change(turn, { state: "cut", heard: turn.heard ?? (known ? begun : null) });
   }
 
   /** The server says what was heard of an item that was cut. */
@@ -91,7 +93,7 @@ export class Conversation {
     const said = this.turns.map((turn) => {
       if (turn.role === "user") return message("user", "input_text", turn.state === "done" ? turn.text : "");
       if (turn.role !== "assistant") return null;
-      return message("assistant", "output_text", turn.state === "cut" ? (turn.heard ?? "") : textOf(turn));
+      return message("assistant", "output_text", turn.heard ?? textOf(turn));
     });
     return said.filter((item) => item !== null);
   }

@@ -79,6 +79,11 @@ export class Sound {
     this.#remote.meter = meter;
   }
 
+  /** Silences the stream at once, or no longer: what is still on its way would be heard else. */
+  hushStream(hushed) {
+    for (const track of this.#remote?.srcObject.getAudioTracks() ?? []) track.enabled = !hushed;
+  }
+
   stopStream() {
     if (this.#remote === null) return;
     this.#remote.meter.disconnect();

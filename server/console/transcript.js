@@ -139,9 +139,9 @@ function dots() {
 
 /** A reply's words: heard, still to be heard, or never heard. */
 function words(turn) {
-  if (turn.state === "cut") {
+  if (turn.heard !== null) {
     const all = textOf(turn);
-    const heard = all.startsWith(turn.heard ?? "") ? (turn.heard ?? "") : "";
+    const heard = all.startsWith(turn.heard) ? turn.heard : "";
     const lost = all.slice(heard.length);
     const unheard = element("del", { title: lost }, [element("span", { class: "unseen" }, [" (not heard:) "]), short(lost)]);
     return [heard, ...(lost.trim() ? [unheard] : [])];
