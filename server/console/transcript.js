@@ -141,7 +141,7 @@ function dots() {
 function words(turn) {
   if (turn.heard !== null) {
     const all = textOf(turn);
-    const heard = all.startsWith(turn.heard) ? turn.heard : "";
+    const heard = all.slice(0, lengthOf(turn.heard, all));
     const lost = all.slice(heard.length);
     const unheard = element("del", { title: lost }, [element("span", { class: "unseen" }, [" (not heard:) "]), short(lost)]);
     return [heard, ...(lost.trim() ? [unheard] : [])];
@@ -150,6 +150,16 @@ function words(turn) {
   const pieces = turn.pieces.map((piece) => piece.text);
   if (ahead < 0) return [pieces.join("")];
   return [pieces.slice(0, ahead).join(""), element("span", { class: "ahead" }, [pieces.slice(ahead).join("")])];
+}
+
+/** How much of a text its beginning is, where that may have other spaces; 0 where it is no beginning of it. */
+function lengthOf(beginning, text) {
+  let at = 0;
+  for (const letter of beginning.replace(/\s/g, "").split("")) {
+    while (at < text.length && /\s/.test(text[at])) at++;
+    if (text[at++] !== letter) return 0;
+  }
+  return at;
 }
 
 /** The beginning of a long text, to the end of a word. */
