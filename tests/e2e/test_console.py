@@ -14,7 +14,7 @@ from tests.e2e.conftest import Server, python_path, serving
 from tests.openai_endpoint import chunk, events_answer
 from tests.speech import say, silence
 
-QUESTION = "what is your name"
+QUESTION = "turn on the kitchen lights"
 
 TYPING = """
 default: typing
