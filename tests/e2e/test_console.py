@@ -90,7 +90,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(server: Server, browser: Any) -> Iterator[Open]:
+def open_page(browser: Any, server: Server) -> Iterator[Open]:
     """Opens the console, with these settings; afterwards nothing must have gone wrong in it."""
     contexts = []
     wrong: list[tuple[str, str]] = []
@@ -164,6 +164,9 @@ def test_speaking_over_a_reply_stops_the_sound(open_page: Open, transport: str, 
     assert after < 1000  # a busy machine; it is 200 on an idle one
     assert "repeat 30" in page.locator(".assistant del").inner_text(), "what was not heard is struck"
     assert words(reply).startswith("You said"), "what was heard is not"
+    page.keyboard.press("e")
+    page.fill("#filter", "conversation.item.truncated")
+    assert page.locator("#log details:not([hidden])").count() == 1, "the server knows it too"
 
 
 def test_push_to_talk_by_the_space_bar(open_page: Open) -> None:
