@@ -220,7 +220,9 @@ export class Call {
     this.#begun = session;
     this.#told.onSession(session);
     this.#send({ type: "session.update", session: sessionOf(this.#settings, session, this.#can) });
-    for (const item of this.#conversation.history()) this.#send({ type: "conversation.item.create", item });
+    const history = this.#conversation.history();
+    for (const item of history) this.#send({ type: "conversation.item.create", item });
+    if (history.length) this.#conversation.note("The new session was told what is above.");
     this.#tellActivity();
     this.#resolve(true);
   }

@@ -88,6 +88,11 @@ export class Conversation {
     this.#responses.clear();
   }
 
+  clear() {
+    this.turns = [];
+    this.ended();
+  }
+
   /** What was said so far, as items for a new session. */
   history() {
     const said = this.turns.map((turn) => {

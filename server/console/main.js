@@ -151,6 +151,14 @@ function end() {
   showActivity("off");
 }
 
+/** Begins a new conversation: what was said is forgotten here, as the server has forgotten it. */
+function forget() {
+  conversation.clear();
+  transcript.clear();
+  byId("empty").hidden = false;
+  showActivity("off");
+}
+
 /** The settings have changed; `anew`: it takes another connection. */
 function changed(_, anew, name) {
   keep(settings);
@@ -205,7 +213,7 @@ function showState(state, { seconds, error }) {
     problem(`The server has gone away. Trying again ${when}.`, true);
   } else if (state === "on") {
     serverAnswers();
-    if (lost) conversation.note("Connected again. The new session was told what had been said.");
+    if (lost) conversation.note("Connected again.");
     lost = false;
   } else if (state === "off") {
     lost = false;
@@ -223,6 +231,7 @@ function showActivity(now) {
     byId("status").replaceChildren(STATUS[shown]);
   }
   byId("end").hidden = call.state === "off";
+  byId("forget").hidden = call.state !== "off" || !conversation.turns.length;
   const [label, hint, keys] = talkLabel(deaf);
   if (byId("talk-label").textContent !== label) byId("talk-label").replaceChildren(label);
   if (byId("hint-words").textContent !== hint) byId("hint-words").replaceChildren(hint);
@@ -259,6 +268,7 @@ for (const kind of ["pointerup", "pointercancel"]) button.addEventListener(kind,
 button.addEventListener("contextmenu", (event) => event.preventDefault());
 
 byId("end").addEventListener("click", end);
+byId("forget").addEventListener("click", forget);
 byId("type").addEventListener("submit", (event) => void type(event));
 byId("dismiss").addEventListener("click", noProblem);
 byId("retry").addEventListener("click", () => (call.state === "waiting" ? call.retry() : void loadPipelines()));

@@ -53,6 +53,12 @@ export class Transcript {
     if (this.#following) this.#follow(row.line);
   }
 
+  clear() {
+    this.#rows.clear();
+    this.#list.replaceChildren();
+    this.#following = true;
+  }
+
   /** Keeps the words in view that are spoken now, or the end. */
   #follow(line) {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;

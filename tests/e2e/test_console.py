@@ -214,7 +214,7 @@ def test_the_microphone_is_closed_and_opened_by_a_key_and_the_call_is_ended(open
     page.get_by_role("button", name="Start").wait_for()
 
 
-def test_another_pipeline_takes_another_connection_and_the_page_says_so(open_page: Open) -> None:
+def test_another_pipeline_takes_another_connection_and_the_page_says_so(open_page: Open, brain: Brain) -> None:
     page = open_page(pipeline="slow", written=True)
     type_(page, "hello")
     assert "You said hello" in words(turn(page, "assistant"))
@@ -223,6 +223,15 @@ def test_another_pipeline_takes_another_connection_and_the_page_says_so(open_pag
     page.locator("#anew").wait_for(state="hidden")
     type_(page, "hello again")
     assert words(turn(page, "assistant", index=1)).strip() == "You said hello again."
+    said = brain.asked("chat")[-1].json["messages"]
+    assert [each["content"].strip() for each in said[-3:]] == ["hello", "You said hello.", "hello again"], "it was told"
+
+    page.get_by_role("button", name="End", exact=True).click()
+    page.get_by_role("button", name="Forget all").click()
+    assert page.locator("#turns > *").count() == 0
+    type_(page, "who are you")
+    turn(page, "assistant")
+    assert "hello" not in str(brain.asked("chat")[-1].json["messages"])
 
 
 def test_the_page_fits_a_small_phone_and_a_screen_of_any_width(open_page: Open) -> None:
