@@ -126,9 +126,7 @@ class Server:
                 f"This is a WebSocket endpoint: connect with {scheme}://, not {request.scheme}://.",
             )
         if "call_id" in request.query:
-            problem = (
-                "`?call_id=` joins a call from beside. This version of Parley cannot: use the call's data channel."
-            )
+            problem = "`?call_id=` joins a call from beside. Parley cannot yet: use the call's data channel."
             return refusal(400, "unsupported_parameter", problem, "call_id")
         dialect = wire.choose(request.headers, subprotocols_of(request.headers), request.path)
         try:

@@ -27,6 +27,8 @@ class _Sound:
 
     response_id: str
     item: MessageItem
+    in_conversation: bool
+    """Whether it is said in the default conversation; responses out of band are not."""
     queued: int = 0
     ended: bool = False
     """Whether no more of it comes."""
@@ -55,10 +57,10 @@ class Playback:
         self._since: int | None = None
         """When that was, in ms; None: it stands there."""
 
-    def begin(self, response_id: str, item: MessageItem) -> None:
+    def begin(self, response_id: str, item: MessageItem, in_conversation: bool) -> None:
         """Takes an item whose sound comes next."""
         self._under_way.add(response_id)
-        self._sounds[item.id] = _Sound(response_id, item, dropped=response_id in self._muted)
+        self._sounds[item.id] = _Sound(response_id, item, in_conversation, dropped=response_id in self._muted)
 
     def play(self, item: MessageItem, audio: bytes, ticks: int) -> None:
         """Has sound played, PCM16 at 24 kHz, after what there is of the item."""
@@ -120,7 +122,7 @@ class Playback:
 
     def interrupt(self) -> None:
         """The user speaks: what the default conversation has to say is cut off."""
-        self._cut([sound for sound in self._sounds.values() if self._is_said(sound)])
+        self._cut([sound for sound in self._sounds.values() if sound.in_conversation])
 
     def clear(self) -> None:
         """The client wants to hear no more of anything that is being played, or waits to be."""
@@ -140,7 +142,8 @@ class Playback:
             self._outbox.send(OutputAudioBufferCleared(response_id=self._told))
             self._told = None
         for sound, place in zip(sounds, places, strict=True):
-            if self._is_said(sound) and not (sound.ended and place >= sound.queued):
+            is_whole = sound.ended and place >= sound.queued
+            if self._conversation.find(sound.item.id) is sound.item and not is_whole:
                 self._truncate(sound.item, place)
 
     def _truncate(self, item: MessageItem, place: int) -> None:
@@ -149,10 +152,6 @@ class Playback:
         ms = ticks_to_ms(min(place, spoken.sent))  # the client may have cut it shorter
         spoken.truncate(ms, in_progress=item.status == "in_progress")
         self._outbox.send(ItemTruncated(item_id=item.id, content_index=0, audio_end_ms=ms))
-
-    def _is_said(self, sound: _Sound) -> bool:
-        """Whether it is part of the conversation: responses out of band are not."""
-        return self._conversation.find(sound.item.id) is sound.item
 
     def _heard(self, sound: _Sound) -> int:
         """Returns how much of a sound has been played by now, in samples."""

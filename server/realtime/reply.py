@@ -267,7 +267,7 @@ class Reply:
         )
         self._open(item)
         if spoken is not None and self.playback is not None:
-            self.playback.begin(self.id, item)
+            self.playback.begin(self.id, item, self.conversation is not None)
         item.has_part = True
         self.outbox.send(ContentPartAdded(part=self._part(""), **self._place(item)))
         return item

@@ -70,7 +70,7 @@ class Connection:
         transceiver.setCodecPreferences(opus)
         if self._ear is not None:
             transceiver.receiver._handle_rtp_packet = self._take_packet  # type: ignore[method-assign]
-        await self._ports.open()
+        await self._ports.refresh()
         try:
             self._paths = self._ports.share(transceiver.receiver.transport.transport._connection)
             await self._peer.setRemoteDescription(RTCSessionDescription(self._offer.sdp, "offer"))

@@ -27,6 +27,25 @@ _BIT_RATE = 40_000
 """Bits a second: beyond what speech at 24 kHz needs to sound like the original (RFC 7587, 3.1.1: 28 to 40 kbit/s)."""
 
 
+class Metronome:
+    """When frames are due, counted from the first, so that nothing drifts."""
+
+    def __init__(self) -> None:
+        self._due: float | None = None
+
+    def beat(self, now: float) -> tuple[float, int]:
+        """Returns in how many seconds the next frame is due, and how many frames it comes after the one before: more
+        than one where it is so late already that those in between are left out. `now` is in seconds of a steady clock.
+        """
+        if self._due is None:
+            self._due = now
+        frames = 1
+        if now - self._due > MOST_LATE_S:
+            frames += int((now - self._due) / FRAME_S)
+        self._due += frames * FRAME_S
+        return max(0.0, self._due - now), frames
+
+
 class Mouth(MediaStreamTrack):
     """Plays what a player has. aiortc asks it for packet after packet; it answers in real time."""
 
@@ -38,14 +57,16 @@ class Mouth(MediaStreamTrack):
         self.player: Player | None = None
         """Who has something to play, when the session has begun."""
         self._tick = tick
-        self._encoder = _encoder()
+        self._encoder: Any = None
         self._quiet = _FADE
-        self._due: float | None = None
+        self._metronome = Metronome()
         self._timestamp = 0
 
     async def recv(self) -> "Packet[Any]":
         """Returns the next packet when it is time for it."""
-        await self._pace()
+        wait, frames = self._metronome.beat(asyncio.get_running_loop().time())
+        self._timestamp += frames * FRAME * OPUS_RATE // WIRE_RATE
+        await asyncio.sleep(wait)
         self._tick()
         sound = self.player.frame(FRAME) if self.player is not None else None
         packet: Packet[Any] = Packet(self._encoded(sound))
@@ -53,22 +74,17 @@ class Mouth(MediaStreamTrack):
         packet.time_base = fractions.Fraction(1, OPUS_RATE)
         return packet
 
-    async def _pace(self) -> None:
-        """Waits until the next frame is due. Moments are counted from the first, so that nothing drifts."""
-        now = asyncio.get_running_loop().time()
-        if self._due is None:
-            self._due = now
-        frames = 1
-        if now - self._due > MOST_LATE_S:
-            frames += int((now - self._due) / FRAME_S)
-        self._due += frames * FRAME_S
-        self._timestamp += frames * FRAME * OPUS_RATE // WIRE_RATE
-        await asyncio.sleep(max(0.0, self._due - now))
+    def stop(self) -> None:
+        """Ends the track. FFmpeg has threads for an encoder: they end with it, not whenever garbage is collected."""
+        super().stop()
+        self.player = self._encoder = None
 
     def _encoded(self, samples: Pcm16 | None) -> bytes:
         if samples is None and self._quiet >= _FADE:
             return _silence()
         self._quiet = 0 if samples is not None else self._quiet + 1
+        if self._encoder is None:
+            self._encoder = _encoder()
         return _encode(self._encoder, np.zeros(FRAME, np.int16) if samples is None else samples)
 
 
@@ -76,6 +92,7 @@ def _encoder() -> Any:
     codec: Any = CodecContext.create("libopus", "w")
     codec.format, codec.layout, codec.sample_rate = "s16", "mono", WIRE_RATE
     codec.bit_rate = _BIT_RATE
+    codec.thread_count = 1
     codec.options = {"application": "voip"}
     codec.time_base = fractions.Fraction(1, WIRE_RATE)
     return codec

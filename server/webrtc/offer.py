@@ -158,8 +158,8 @@ def offer_of(text: str, answers: bool) -> Offer:
         raise _bad("it has more than an audio track and a data channel: send images as `input_image` items")
     for media in description.media:
         dtls, ice = media.dtls, media.ice
-        if media.port == 0 or not (dtls and dtls.fingerprints and ice and ice.usernameFragment and ice.password):
-            raise _bad(f"its {media.kind} lacks a port, an ICE user name or a DTLS fingerprint")
+        if not (dtls and dtls.fingerprints and ice and ice.usernameFragment and ice.password):
+            raise _bad(f"its {media.kind} lacks an ICE user name or a DTLS fingerprint")
     bundle = next((group.items for group in description.group if group.semantic == "BUNDLE"), [])
     if {media.rtp.muxId for media in description.media} != set(bundle):
         raise _bad("its audio and its data channel have to go over one transport (BUNDLE)")

@@ -111,13 +111,29 @@ class Ports:
     def __init__(self, options: WebRtcOptions) -> None:
         self._options = options
         self._sockets: dict[str, _Socket] = {}
+        self._refreshing = asyncio.Lock()
 
     async def open(self) -> None:
-        """Opens a socket for each address that has none yet, and closes those of addresses that are gone.
+        """Opens a socket for each address of this machine.
 
         Raises:
             ParleyError: there is none that could be opened, or the port that was asked for is taken.
         """
+        problem = await self.refresh()
+        if problem is not None and (not self._sockets or problem.errno == errno.EADDRINUSE):
+            where = f"UDP port {self._options.port}" if self._options.port else "any UDP port"
+            raise ParleyError(
+                f"Cannot listen on {where}: {problem.strerror or problem}. Choose another with --webrtc-port."
+            )
+
+    async def refresh(self) -> OSError | None:
+        """Opens sockets for addresses that have none yet, and closes those of addresses that are gone: a machine may
+        come to another network. Returns what was wrong with one that could not be opened.
+        """
+        async with self._refreshing:
+            return await self._follow_addresses()
+
+    async def _follow_addresses(self) -> OSError | None:
         addresses = [LOOPBACK, *get_host_addresses(use_ipv4=True, use_ipv6=True)]
         for address in [each for each in self._sockets if each not in addresses]:
             self._sockets.pop(address).transport.close()
@@ -129,11 +145,7 @@ class Ports:
                 except OSError as error:
                     log.info("no calls by %s: %s", address, error)
                     problem = error
-        if problem is not None and (not self._sockets or problem.errno == errno.EADDRINUSE):
-            where = f"UDP port {self._options.port}" if self._options.port else "any UDP port"
-            raise ParleyError(
-                f"Cannot listen on {where}: {problem.strerror or problem}. Choose another with --webrtc-port."
-            )
+        return problem
 
     def share(self, connection: Connection) -> list[Path]:
         """Has an ICE connection use these sockets; to be called before it gathers candidates. Returns its paths."""
@@ -157,10 +169,16 @@ class Ports:
 
 
 async def _bound(address: str, port: int) -> _Socket:
-    loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(_Socket, local_addr=(address, port))
-    if (raw := transport.get_extra_info("socket")) is not None:
+    # Bound here: uvloop would let two servers share a port, and each would get some of the other's packets.
+    raw = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        raw.setblocking(False)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        raw.bind((address, port))
+        _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(_Socket, sock=raw)
+    except BaseException:
+        raw.close()
+        raise
     return protocol
 
 

@@ -23,10 +23,11 @@ voices: {alloy: nope}
 """
 
 
+@pytest.mark.parametrize("option", ["--port", "--webrtc-port"])
 @pytest.mark.parametrize("port", ["99999", "-1", "http"])
-def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_none_is_refused(option: str, port: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["serve", "--port", port])
+        main(["serve", option, port])
     assert ended.value.code == 2
     assert "port" in capsys.readouterr().err
 
@@ -59,6 +60,7 @@ def test_a_voice_that_leads_nowhere_stops_the_start(tmp_path: Path, capsys: pyte
         (["--api-key", "two words"], "characters that no header carries"),
         (["--api-key-file", "nowhere"], "--api-key-file nowhere cannot be read"),
         (["--traces", "/dev/null/x"], "--traces"),
+        (["--webrtc-address", "localhost"], "--webrtc-address localhost: it is an IP address"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_loaded(

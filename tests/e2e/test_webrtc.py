@@ -1,6 +1,9 @@
 """Calls: a question over one track, the answer over the other, and the events over the data channel."""
 
 import asyncio
+import re
+import socket
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -8,8 +11,19 @@ from openai import AsyncOpenAI, NotFoundError
 
 from tests.e2e.call import Caller, calling, url
 from tests.e2e.client import spoken, understood
-from tests.e2e.conftest import Server
+from tests.e2e.conftest import Server, python_path, serving
 from tests.e2e.ears import hear
+from tests.e2e.test_faults import footprint
+
+ECHO = """
+default: echo
+models:
+  echo:
+    vad: {engine: silero}
+    transcription: {engine: openai, base_url: "http://127.0.0.1:9/v1", model: none}
+    llm: {engine: echo}
+    tts: {engine: beeper}
+"""
 
 QUESTION = "what is your name"
 
@@ -140,6 +154,52 @@ async def test_a_call_that_only_hears_is_a_transcription_session(server: Server)
     completed = await caller.wait_for("conversation.item.input_audio_transcription.completed")
     assert understood(QUESTION, completed["transcript"])
     await caller.close()
+
+
+def test_a_udp_port_that_is_taken_ends_the_start(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+        config = tmp_path / "models.yaml"
+        config.write_text(ECHO)
+        with (
+            pytest.raises(AssertionError, match="--webrtc-port"),
+            serving(config, [], tmp_path, "--webrtc-port", port, PYTHONPATH=python_path()),
+        ):
+            pass
+
+
+async def test_the_answer_has_the_port_and_the_addresses_that_the_operator_names(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    config = tmp_path / "models.yaml"
+    config.write_text(ECHO)
+    options = ("--webrtc-port", port, "--webrtc-address", "203.0.113.9")
+    with serving(config, [], tmp_path, *options, PYTHONPATH=python_path()) as server:
+        async with calling(server.port, model="echo", microphone=False) as call:
+            candidates = re.findall(r"a=candidate:\S+ 1 udp (\d+) (\S+) (\d+)", call.peer.remoteDescription.sdp)
+            assert max(candidates, key=lambda each: int(each[0]))[1] == "203.0.113.9"
+            assert {each[2] for each in candidates} == {port}
+            call.ask("hello")
+            await call.wait_for("output_audio_buffer.stopped")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+async def test_a_call_that_has_spoken_leaves_nothing_behind(server: Server) -> None:
+    async def one() -> None:
+        async with calling(server.port, model="slow") as call:
+            call.ask("hello")
+            await call.wait_for("output_audio_buffer.started")
+
+    await one()
+    before = footprint(server.pid)
+    await asyncio.gather(*(one() for _ in range(4)))
+    for _ in range(100):
+        if all(now <= then for now, then in zip(footprint(server.pid), before, strict=True)):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"threads, files, processes: {footprint(server.pid)}, before: {before}")
 
 
 async def test_ten_calls_at_once_each_get_their_own_answer(server: Server) -> None:

@@ -155,6 +155,20 @@ def test_clearing_a_reply_under_way_leaves_its_words_and_plays_no_more_of_it() -
     assert len(world.wire.of_type("output_audio_buffer.started")) == 1
 
 
+def test_whoever_speaks_over_an_item_that_is_deleted_hears_no_more_of_it_either() -> None:
+    world = CallWorld()
+    run = asked(world)
+    for _ in range(5):
+        world.step_run(run, "clause")
+    world.step_run(run, "finish")
+    world.wait(100)
+    item_id = world.wire.of_type("response.output_item.done")[0]["item"]["id"]
+    world.client(type="conversation.item.delete", item_id=item_id)
+    world.speak(1, voiced=True)
+    assert len(world.wire.of_type("output_audio_buffer.cleared")) == 1
+    assert not world.wire.of_type("conversation.item.truncated"), "it is not there any more"
+
+
 def test_clearing_where_nothing_is_played_is_no_mistake() -> None:
     assert CallWorld().client(type="output_audio_buffer.clear") == []
 

@@ -11,6 +11,7 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 
 from server.webrtc import calls
+from server.webrtc.offer import offer_of
 from tests.pipeline.packages import Packages, packages
 from tests.server.test_doors import OWN, Doors, doors
 
@@ -114,6 +115,20 @@ async def test_the_older_path_has_the_older_words(open_: Doors) -> None:
     session["input_audio_format"] = "g711_ulaw"
     status, _, error = await post(open_, "/v1/realtime", json={"sdp": await offer(), "session": session})
     assert (status, error["param"]) == (400, "session.input_audio_format")
+
+
+async def test_what_browsers_offer_besides_is_no_mistake(open_: Doors) -> None:
+    sdp = await offer()
+    bundled = re.sub(r"m=application \d+", "m=application 0", sdp) + "a=bundle-only\r\n"
+    named = "a=candidate:1 1 udp 2113937151 0a1b2c3d-0000-4000-8000-000000000000.local 50000 typ host\r\n"
+    hidden = re.sub(r"(a=candidate:.*\r\n)+", lambda _: named, sdp)
+    bare = re.sub(r"a=candidate:.*\r\n|a=end-of-candidates\r\n", "", sdp)
+    for each in (bundled, hidden, bare, sdp.replace("\r\n", "\n")):
+        assert (await post(open_, data=each, headers=SDP))[0] == 201
+    assert ".local" not in offer_of(hidden, answers=True).sdp
+    assert "end-of-candidates" not in offer_of(hidden, answers=True).sdp
+    assert offer_of(sdp, answers=True).sdp.strip() == sdp.strip()
+    assert offer_of(sdp.replace("a=max-message-size:262144\r\n", ""), answers=True).max_message == 65_536
 
 
 async def bad_offers() -> AsyncIterator[tuple[str, str]]:

@@ -119,6 +119,27 @@ def test_time_goes_on_while_nothing_comes_and_what_was_left_out_is_not_filled_tw
     assert room.ticks == 21 * SOUND
 
 
+def test_where_the_server_stood_still_what_waits_is_heard_before_there_is_silence_in_its_place() -> None:
+    room = Room()
+    room.packet(0)
+    room.now += 2.0
+    room.ear.tick()
+    for number in range(1, 101):
+        room.packet(number)
+    assert room.ticks <= 101 * SOUND + 0.05 * RATE
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_a_stranger_sends_breaks_nothing(seed: int) -> None:
+    random, room = np.random.default_rng(seed), Room()
+    for _ in range(100):
+        payload = random.bytes(int(random.integers(0, 200)))
+        number, timestamp = int(random.integers(0, 65_536)), int(random.integers(0, 2**32))
+        room.ear.take(int(random.integers(0, 2)), number, timestamp, payload)
+        room.passes(0.02)
+    assert room.ticks < 100 * 12 * RATE
+
+
 def test_what_comes_late_in_one_go_is_heard_whole() -> None:
     room = Room()
     room.packet(0)

@@ -18,7 +18,7 @@ from server.wire import beta, beta_events, choose, ga
 from tests.machine.scenes import error_of, kinds, running, say, sing, spoken_item, told
 from tests.machine.world import PROFILE, World
 from tests.wire.sdk import BETA_EVENTS, check_beta
-from tests.wire.test_ga import JSON, SEGMENT, all_server_events, everything_that_is_ever_sent
+from tests.wire.test_ga import JSON, SEGMENT, a_call_is_interrupted, all_server_events, everything_that_is_ever_sent
 
 TOOL = {"type": "function", "name": "f", "description": "Does it.", "parameters": {"type": "object"}}
 SESSION = {
@@ -147,8 +147,8 @@ def test_the_conversation_is_the_one_that_responses_name() -> None:
 
 def test_every_event_that_the_dialect_has_is_sent_and_no_other() -> None:
     """`World` checks each of them against the package's types for beta."""
-    world = everything_that_is_ever_sent()
-    sent = {event["type"] for event in world.other_wire.events}
+    wires = (everything_that_is_ever_sent().other_wire, a_call_is_interrupted().other_wire)
+    sent = {event["type"] for wire in wires for event in wire.events}
     assert sent == {name for tag, (name, _) in beta_events.EVENTS.items() if tag in all_server_events()}
     left_out = all_server_events() - beta_events.EVENTS.keys()
     plain = {name for name in left_out if "mcp" not in name}

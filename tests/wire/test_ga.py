@@ -23,6 +23,7 @@ from server.realtime.schema import (
     ResponseParams,
 )
 from server.wire import ga
+from tests.machine.call_world import CallWorld
 from tests.machine.scenes import detection
 from tests.machine.world import World
 from tests.wire.sdk import check
@@ -314,6 +315,19 @@ def everything_that_is_ever_sent() -> World:
     return world
 
 
+def a_call_is_interrupted() -> CallWorld:
+    """A call in which every server event occurs that only calls have."""
+    world = CallWorld()
+    for last in ("finish", "clause"):
+        world.client(type="response.create", response={"instructions": "Be kind."})
+        run = next(run for run in world.runs.values() if not run.over)
+        world.step_run(run, "clause")
+        world.step_run(run, last)
+        world.wait(200)
+    world.speak(10, voiced=True)
+    return world
+
+
 def mcp_servers_are_used(world: World) -> None:
     """One server that fails; another, whose tool is called twice."""
     servers = [
@@ -341,9 +355,9 @@ def all_server_events() -> set[str]:
 
 
 def test_every_server_event_is_valid_by_the_packages_types_as_the_machine_makes_it() -> None:
-    world = everything_that_is_ever_sent()
-    assert {event["type"] for event in world.wire.events} == all_server_events() - {"conversation.created", SEGMENT}
-    for event in world.wire.events:
+    events = everything_that_is_ever_sent().wire.events + a_call_is_interrupted().wire.events
+    assert {event["type"] for event in events} == all_server_events() - {"conversation.created", SEGMENT}
+    for event in events:
         check(event)
 
 
