@@ -82,7 +82,7 @@ class Line:
     """The loaded engines of one pipeline.
 
     `tts_slots` bounds how many clauses the synthesizer makes at a time, over all sessions and all lines that
-    share it.
+    share it. Without `clause_streaming` a reply is one clause.
     """
 
     name: str
@@ -94,6 +94,7 @@ class Line:
     tts: Synthesizer
     timeouts: Timeouts
     tts_slots: Slots
+    clause_streaming: bool = True
     _held: list[_Shared] = field(default_factory=list, repr=False)
 
     @property
@@ -147,6 +148,7 @@ class _Loader:
             **{stage: each.engine for stage, each in shared.items()},
             timeouts=Timeouts(**{stage: pipeline.stage(stage).timeout for stage in STAGES}),
             tts_slots=shared["tts"].slots,
+            clause_streaming=pipeline.clause_streaming,
             _held=[each.hold() for each in shared.values()],
         )
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeAlias
 
 from pipeline.audio import StreamResampler, slices
-from pipeline.clauses import ClauseSplitter
+from pipeline.clauses import ClauseSplitter, WholeReply
 from pipeline.errors import PromptTooLongError, StageError, StageTimeoutError
 from pipeline.line import Line
 from pipeline.reply_parts import ReplyParts
@@ -201,7 +201,8 @@ async def _read_clauses(
     """Cuts the reply into clauses as it is made; a call ends the clause before it. The queue ends with `Generated` or
     the error.
     """
-    splitter = ClauseSplitter()
+    new_splitter = ClauseSplitter if line.clause_streaming else WholeReply
+    splitter = new_splitter()
     try:
         async with contextlib.aclosing(_generate(line, model, request, CancelToken())) as outputs:
             async for output in outputs:
@@ -218,7 +219,7 @@ async def _read_clauses(
                     case ToolCallDelta():
                         for clause in splitter.finish():
                             spoken.put_nowait(clause)
-                        splitter = ClauseSplitter()
+                        splitter = new_splitter()
                         spoken.put_nowait(output)
         spoken.put_nowait(_ended_without_saying_why())
     except Exception as error:  # whatever it is: the reader waits for an end

@@ -250,6 +250,7 @@ def fake_line(
     vad: FakeDetector | None = None,
     endpointing: FakePauseJudge | None = None,
     timeout: float = 5.0,
+    clause_streaming: bool = True,
 ) -> Line:
     """Returns a line of fakes; `timeout`, in seconds, is that of every stage."""
     tts = tts or FakeVoice()
@@ -263,4 +264,5 @@ def fake_line(
         tts=tts,
         timeouts=Timeouts(vad=timeout, endpointing=timeout, transcription=timeout, llm=timeout, tts=timeout),
         tts_slots=Slots(tts.concurrency),
+        clause_streaming=clause_streaming,
     )

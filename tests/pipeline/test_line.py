@@ -56,6 +56,13 @@ def test_a_line_holds_engines_timeouts_and_the_slots_of_the_synthesizer(load: Lo
     assert line.config.name == line.name == "mini"
 
 
+def test_a_line_knows_whether_replies_are_said_by_clauses(load: Load, tmp_path: Path) -> None:
+    assert load_lines(load(mini={}), ["mini"])["mini"].clause_streaming
+    file = tmp_path / "models.yaml"
+    file.write_text(file.read_text().replace("  mini:", "  mini:\n    clause_streaming: false"))
+    assert not load_lines(load_config(file), ["mini"])["mini"].clause_streaming
+
+
 async def test_as_many_clauses_are_made_at_a_time_as_the_synthesizer_allows(load: Load) -> None:
     line = load_lines(load(mini={}), ["mini"])["mini"]
     async with asyncio.timeout(5):
