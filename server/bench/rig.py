@@ -107,7 +107,13 @@ class Asker:
             if not end.done():
                 raise RunFailedError("The question could not be sent: the machine does not keep up with real time.")
             voice_at = self._interrupted.result() if self._interrupted and self._interrupted.done() else None
-            return measured(question.name, self._events, end.result(), voice_at)
+            return measured(
+                question.name,
+                self._events,
+                end.result(),
+                voice_at,
+                to_be_interrupted=self._interruption is not None,
+            )
         finally:
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)  # what breaks it breaks the receiver too

@@ -1,0 +1,53 @@
+"""The stages of a turn as spans: what a server's moments say, and what they do not."""
+
+from server.bench.turn import Turn
+from server.bench.waterfall import END, SPANS, Span, spans
+from server.timings import STAGES
+
+HELD = {
+    "voice": 70.0,
+    "quiet": 130.0,
+    "words": 140.0,
+    "run": 141.0,
+    "first_token": 150.0,
+    "first_clause": 160.0,
+    "first_audio": 165.0,
+    "committed": 570.0,
+    "transcript": 572.0,
+    "created": 572.0,
+    "released": 573.0,
+    "sent": 574.0,
+}
+
+
+def of(moments: dict[str, float]) -> dict[str, Span]:
+    return {span.name: span for span in spans([Turn("q", stages=moments)])}
+
+
+def test_a_reply_that_was_ready_is_held_until_the_turn_is_over() -> None:
+    found = of(HELD)
+    assert found["held until the turn was over"] == Span("held until the turn was over", 165.0, 573.0)
+    assert found["endpointing: waiting for the silence"].start == 70.0
+    assert found["on its way to the client"].start == 573.0
+
+
+def test_a_reply_that_was_made_after_the_turn_was_held_by_nobody() -> None:
+    made = HELD | {"run": 573.0, "first_token": 690.0, "first_clause": 800.0, "first_audio": 900.0, "sent": 901.0}
+    made.pop("released")
+    found = of(made)
+    assert "held until the turn was over" not in found
+    assert found["on its way to the client"] == Span("on its way to the client", 900.0, 901.0)
+
+
+def test_a_stage_lies_where_its_median_beginning_and_end_lie() -> None:
+    turns = [Turn("q", stages={"voice": at}) for at in (60.0, 70.0, 110.0)]
+    assert spans(turns) == [Span("voice detection", 0.0, 70.0)]
+
+
+def test_a_server_that_tells_nothing_has_no_waterfall() -> None:
+    assert spans([Turn("q")]) == []
+
+
+def test_every_moment_of_a_span_is_one_that_servers_tell() -> None:
+    told = {END, *STAGES}
+    assert {moment for _, begins, end in SPANS for moment in (*begins, end)} <= told
