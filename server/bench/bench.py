@@ -146,9 +146,8 @@ class _UnderTest:
         address = self._address
         if self._timings is False:
             return await stack.enter_async_context(connect(address))
-        asking = Address(address.url.update_query(timings="true"), address.headers, address.tls)
         try:
-            client = await stack.enter_async_context(connect(asking))
+            client = await stack.enter_async_context(connect(address, {"timings": "true"}))
         except RunFailedError as error:
             if self._timings or not isinstance(error.__cause__, aiohttp.WSServerHandshakeError):
                 raise

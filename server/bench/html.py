@@ -121,5 +121,5 @@ def _waterfalls(results: Sequence[Result]) -> list[str]:
         if found := spans(result.turns):
             title = f"<h3>{_key(number)}{escape(result.server.label)}</h3>"
             parts.append(f"<div class=card>{title}{charts.waterfall(found, number % _COLOURS)}</div>")
-    told = "What the server says of its own stages: milliseconds after the end of speech, medians. Pale bars wait."
+    told = "What the server says of its stages: milliseconds after the last frame it took for speech. Pale bars wait."
     return [f"<h2>Where the time goes</h2><p class=dim>{told}</p>", *parts] if parts else []

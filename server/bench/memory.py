@@ -32,12 +32,6 @@ class Memory:
     """What lies in memory of each, added up (Rss): shared pages as often as they are shared."""
     processes: int
 
-    def __str__(self) -> str:
-        told = f"{self.total_mb:.0f} MB, {self.files_mb:.0f} of it files"
-        if self.processes == 1:
-            return told
-        return f"{told}; in {self.processes} processes, {self.shared_mb:.0f} shared"
-
 
 def server_process(host: str, port: int) -> int | None:
     """Returns the id of the process that listens there; None where it is elsewhere, not ours to see, or unknown."""

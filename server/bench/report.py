@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from rich import box
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from server.bench.bench import Plan, Result
+from server.bench.memory import Memory
 from server.bench.statistics import ratio, stage_medians, summaries
 from server.bench.turn import METRICS, Interruption
 from server.bench.waterfall import Span, spans
@@ -20,7 +21,7 @@ _INTERRUPTIONS: Final[dict[Interruption, str]] = {
     "over": "all there before the voice",
     "ignored": "went on all the same",
 }
-_BAR: Final = 40
+_BAR: Final = 26
 """Characters of the longest line of a waterfall."""
 
 
@@ -57,8 +58,13 @@ def load_rows(results: Sequence[Result], plan: Plan) -> list[tuple[str, list[str
         rows.append(("replies interrupted", [_interrupted(each) for each in results]))
     if any(each.busy for each in results):
         rows += [
-            ("memory before the first question", [str(each.idle or "–") for each in results]),
-            ("the most with all sessions open", [str(each.busy or "–") for each in results]),
+            ("memory before the first question", [_told(each.idle, _total) for each in results]),
+            ("the most with all sessions open", [_told(each.busy, _total) for each in results]),
+            (
+                "of it the content of files",
+                [_told(each.busy, lambda all: f"{all.files_mb:.0f} MB") for each in results],
+            ),
+            ("of it shared by its processes", [_told(each.busy, _shared) for each in results]),
             ("more for each session", [_per_session(each, plan.sessions) for each in results]),
         ]
     return rows
@@ -104,6 +110,18 @@ def _interrupted(result: Result) -> str:
     return ", ".join(f"{count[name]} {told}" for name, told in _INTERRUPTIONS.items() if count[name]) or "none"
 
 
+def _told(memory: Memory | None, tell: Callable[[Memory], str]) -> str:
+    return "–" if memory is None else tell(memory)
+
+
+def _total(memory: Memory) -> str:
+    return f"{memory.total_mb:.0f} MB"
+
+
+def _shared(memory: Memory) -> str:
+    return f"{memory.shared_mb:.0f} MB, {memory.processes} of them"
+
+
 def _per_session(result: Result, sessions: int) -> str:
     added = result.memory_per_session_mb(sessions)
     return "–" if added is None else f"{added:.1f} MB"
@@ -141,12 +159,12 @@ def _load(results: Sequence[Result], plan: Plan) -> Table:
 
 
 def _waterfall(label: str, found: Sequence[Span]) -> Table:
-    title = f"{label}: the stages of a turn, ms after the end of speech (medians)"
+    title = f"{label}: the stages of a turn, ms after the last speech it heard (medians)"
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    table.add_column("stage")
+    table.add_column("stage", no_wrap=True)
     for name in ("from", "to"):
         table.add_column(name, justify="right")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     low = min(0.0, *(span.start for span in found))
     scale = _BAR / max(max(span.end for span in found) - low, 1.0)
     for span in found:

@@ -19,18 +19,18 @@ class Span:
 
 
 END: Final = "end of speech"
-"""The moment from which all others are counted."""
+"""The moment from which all others are counted: when the last frame came that the server took for speech."""
 
 SPANS: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
     ("voice detection", (END,), "voice"),
-    ("endpointing: waiting for the silence", ("voice",), "committed"),
+    ("endpointing: the silence", ("voice",), "committed"),
     ("transcription of the tail", ("quiet",), "words"),
     ("final transcript", ("committed",), "transcript"),
     ("language model to its first token", ("run",), "first_token"),
     ("to the first clause", ("first_token",), "first_clause"),
     ("speech to its first sound", ("first_clause",), "first_audio"),
-    ("held until the turn was over", ("first_audio",), "released"),
-    ("on its way to the client", ("released", "first_audio"), "sent"),
+    ("held until the turn is over", ("first_audio",), "released"),
+    ("sent", ("released", "first_audio"), "sent"),
 )
 """Each stage, the moments of `server.timings.STAGES` at the latest of which it begins, and the one at which it ends."""
 
