@@ -16,7 +16,7 @@ from yarl import URL
 from pipeline.config import shipped_config
 from pipeline.errors import ParleyError
 from server.bench.bench import Plan, Result, Server, measure
-from server.bench.questions import BUILT_IN, INTERRUPTION, LONG_REPLY, spoken
+from server.bench.questions import BUILT_IN, INTERRUPTIONS, LONG_REPLY, spoken
 from server.cli.address import Address
 
 from .processes import serving, stubs
@@ -86,19 +86,19 @@ def interruptions(setting: Setting) -> Iterator[Measured]:
         port = stack.enter_context(stubs(setting.folder, "--pace", "1", "--repeat", "20"))
         servers = [_server(stack, setting, "interruptions", "Parley", _remote(port))]
         rounds = setting.rounds * len(BUILT_IN)
-        plan = Plan(spoken((LONG_REPLY,)), rounds, interruption=spoken((INTERRUPTION,))[0], warm_up=1)
+        plan = Plan(spoken((LONG_REPLY,)), rounds, interruptions=spoken(INTERRUPTIONS), warm_up=1)
         title = "Interruptions of replies whose sound comes in real time"
         yield replace(_measured("interruptions", title, servers, plan), kind="interruptions")
 
 
 def load(setting: Setting) -> Iterator[Measured]:
-    """1, 4 and 16 sessions that ask the same at the same time."""
+    """1, 4 and 16 sessions that ask the same at the same time: of `mini`, and of a server with its stages elsewhere."""
     for sessions in LOADS:
-        with ExitStack() as stack:  # a fresh server each, for its memory
-            servers = [_server(stack, setting, f"load-{sessions}", "Parley", _mini())]
-            plan = Plan(spoken(BUILT_IN), max(1, setting.rounds // 2), sessions, warm_up=0)
-            measured = _measured(f"load-{sessions}", f"`mini`, {sessions} at once", servers, plan)
-            yield replace(measured, kind="load")
+        yield _under_load(setting, "mini", "`mini`", _mini(), sessions)
+    with ExitStack() as stack:
+        port = stack.enter_context(stubs(setting.folder))
+        for sessions in LOADS:
+            yield _under_load(setting, "stubs", "Stages of fixed delay", _remote(port), sessions)
 
 
 CASES: Final[dict[str, Callable[[Setting], Iterator[Measured]]]] = {
@@ -108,6 +108,14 @@ CASES: Final[dict[str, Callable[[Setting], Iterator[Measured]]]] = {
     "interruptions": interruptions,
     "load": load,
 }
+
+
+def _under_load(setting: Setting, name: str, title: str, pipeline: Pipeline, sessions: int) -> Measured:
+    name = f"load-{name}-{sessions}"
+    with ExitStack() as stack:  # a fresh server each time, for its memory
+        servers = [_server(stack, setting, name, "Parley", pipeline)]
+        plan = Plan(spoken(BUILT_IN), max(1, setting.rounds // 2), sessions)
+        return replace(_measured(name, f"{title}, {sessions} at once", servers, plan), kind="load")
 
 
 def _measured(name: str, title: str, servers: Sequence[Server], plan: Plan) -> Measured:
@@ -139,7 +147,7 @@ def _remote(port: int) -> Pipeline:
         "vad": {"engine": "silero"},
         "transcription": {**service, "model": "stub-transcription"},
         "llm": {**service, "model": "stub-llm"},
-        "tts": {**service, "model": "stub-speech"},
+        "tts": {**service, "model": "stub-speech", "concurrency": 64},
     }
 
 

@@ -10,12 +10,15 @@ import aiohttp
 
 from server.bench.memory import Memory, memory_of, server_process
 from server.bench.questions import Question
-from server.bench.rig import Asker
+from server.bench.rig import INTERRUPT_AFTER_S, Asker
 from server.bench.turn import Turn
 from server.cli.address import Address
 from server.cli.failure import RunFailedError
 from server.cli.realtime_client import RealtimeClient, connect
 from server.cli.session_setup import prepare
+
+_FRAME_MS = 32
+"""A frame of Silero's voice detector, which many servers use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +32,15 @@ class Server:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is asked, how often, and by how many sessions at once. `silence_ms` ends a turn; None: as the server has
-    it. With an `interruption`, each reply is cut short by it. Before the rounds there are `warm_up` that do not count.
+    it. With `interruptions`, each reply is cut short by one of them, in turn. `warm_up` rounds come first and do not
+    count.
     """
 
     questions: Sequence[Question]
     rounds: int = 5
     sessions: int = 1
     silence_ms: int | None = 500
-    interruption: Question | None = None
+    interruptions: Sequence[Question] = ()
     warm_up: int = 0
 
 
@@ -112,6 +116,8 @@ class _UnderTest:
         self.result = Result(server, idle=self._memory())
         self._timings: bool | None = None
         """Whether it takes `?timings=true`; None: not tried yet."""
+        self._interrupted = 0
+        """How many replies were to be interrupted."""
 
     async def ask(self, question: Question, *, counts: bool) -> None:
         """Asks one question in as many sessions at once as are planned, each new: no answer depends on others."""
@@ -161,9 +167,18 @@ class _UnderTest:
 
     async def _one(self, client: RealtimeClient, question: Question) -> Turn:
         try:
-            return await Asker(client, question, self._plan.interruption).ask()
+            return await self._asker(client, question).ask()
         except RunFailedError as error:
             return Turn(question.name, problem=str(error))
+
+    def _asker(self, client: RealtimeClient, question: Question) -> Asker:
+        said = self._plan.interruptions
+        if not said:
+            return Asker(client, question)
+        number, self._interrupted = self._interrupted, self._interrupted + 1
+        # Each begins elsewhere in a frame of the server's voice detector, and alike for every server.
+        after_s = INTERRUPT_AFTER_S + number * 11 % _FRAME_MS / 1000
+        return Asker(client, question, said[number % len(said)], after_s)
 
     def _memory(self) -> Memory | None:
         return None if self._process is None else memory_of(self._process)

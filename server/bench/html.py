@@ -58,7 +58,7 @@ def page(results: Sequence[Result], plan: Plan) -> str:
 
 def _asked(plan: Plan) -> str:
     silence = f"{plan.silence_ms} ms of silence end a turn" if plan.silence_ms else "turns end as the server has it"
-    interrupted = "; each reply is interrupted" if plan.interruption else ""
+    interrupted = "; each reply is interrupted" if plan.interruptions else ""
     count = len(plan.questions)
     questions = f"{count} question{'s' if count > 1 else ''}, {plan.rounds} round{'s' if plan.rounds > 1 else ''}"
     return f"{questions}, {plan.sessions} at once; {silence}{interrupted}."

@@ -54,7 +54,7 @@ def load_rows(results: Sequence[Result], plan: Plan) -> list[tuple[str, list[str
         ("turns a minute", [f"{each.turns_a_minute:.1f}" for each in results]),
         ("sound of the replies", [f"{each.reply_seconds:.0f} s in {each.seconds:.0f} s" for each in results]),
     ]
-    if plan.interruption is not None:
+    if plan.interruptions:
         rows.append(("replies interrupted", [_interrupted(each) for each in results]))
     if any(each.busy for each in results):
         rows += [
@@ -79,7 +79,7 @@ def as_json(results: Sequence[Result], plan: Plan) -> dict[str, Any]:
             "warm_up": plan.warm_up,
             "sessions": plan.sessions,
             "silence_ms": plan.silence_ms,
-            "interruption": plan.interruption.name if plan.interruption else None,
+            "interruptions": [interruption.name for interruption in plan.interruptions],
         },
         "servers": [_server_json(result, plan) for result in results],
     }

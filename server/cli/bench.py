@@ -10,7 +10,7 @@ from rich.console import Console
 from pipeline.errors import ParleyError
 from server.bench.bench import Plan, Server, measure
 from server.bench.html import page
-from server.bench.questions import BUILT_IN, INTERRUPTION, LONG_REPLY, recorded, spoken
+from server.bench.questions import BUILT_IN, INTERRUPTIONS, LONG_REPLY, recorded, spoken
 from server.bench.report import as_json, tables
 from server.cli import address
 from server.cli.failure import RunFailedError
@@ -84,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> Plan:
     questions = recorded(args.questions) if args.questions else spoken((LONG_REPLY,) if args.interrupt else BUILT_IN)
-    interruption = spoken((INTERRUPTION,))[0] if args.interrupt else None
-    return Plan(questions, args.rounds, args.sessions, args.silence, interruption, args.warm_up)
+    interruptions = spoken(INTERRUPTIONS) if args.interrupt else ()
+    return Plan(questions, args.rounds, args.sessions, args.silence, interruptions, args.warm_up)
 
 
 def _server(text: str, args: argparse.Namespace) -> Server:
