@@ -41,9 +41,9 @@ def main() -> None:
 
 
 def _keep(folder: Path, measured: cases.Measured) -> None:
-    file = folder / measured.name
-    file.with_suffix(".json").write_text(json.dumps(as_json(measured.results, measured.plan), indent=1) + "\n")
-    file.with_suffix(".html").write_text(page(measured.results, measured.plan))
+    name = measured.name.replace(" + ", "-")
+    (folder / f"{name}.json").write_text(json.dumps(as_json(measured.results, measured.plan), indent=1) + "\n")
+    (folder / f"{name}.html").write_text(page(measured.results, measured.plan))
 
 
 if __name__ == "__main__":

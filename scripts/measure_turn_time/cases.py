@@ -165,7 +165,9 @@ def _of_true_shape(folder: Path | None) -> Iterator[tuple[str, Pipeline]]:
     whispers = sorted(each.parent for each in folder.glob("whisper*/model.bin"))
     voices = sorted(each for each in folder.glob("**/*.onnx") if each.with_suffix(".onnx.json").is_file())
     for model in models:
-        pipeline = _mini() | {"llm": {"engine": "llama-cpp", "model": str(model.resolve()), "sequences": 4}}
+        pipeline = _mini() | {
+            "llm": {"engine": "llama-cpp", "model": str(model.resolve()), "context": 8192, "sequences": 4}
+        }
         name = model.stem
         if whispers:
             whisper = next((each for each in whispers if "base" in each.name), whispers[0])

@@ -123,7 +123,7 @@ class _UnderTest:
         """Asks one question in as many sessions at once as are planned, each new: no answer depends on others."""
         result = self.result
         async with AsyncExitStack() as stack:
-            opened = [await self._open(stack) for _ in range(self._plan.sessions)]
+            opened = await asyncio.gather(*(self._open(stack) for _ in range(self._plan.sessions)))
             clients = [each for each in opened if isinstance(each, RealtimeClient)]
             refused = [each for each in opened if isinstance(each, RunFailedError)]
             if not clients:

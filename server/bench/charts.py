@@ -40,9 +40,12 @@ def dots(values: Mapping[str, Sequence[float]]) -> str:
     return "".join(parts) + "</svg>"
 
 
-def waterfall(spans: Sequence[Span], colour: int) -> str:
-    """Returns a bar for each stage, from its beginning to its end, in the colour of the server of that number."""
-    scale = _Scale(min(0.0, *(span.start for span in spans)), max(span.end for span in spans), _STAGE_LABEL)
+def waterfall(spans: Sequence[Span], colour: int, low: float, high: float) -> str:
+    """Returns a bar for each stage, from its beginning to its end, in the colour of the server of that number.
+
+    `low` and `high` are the ends of the scale in milliseconds, so that servers can share one.
+    """
+    scale = _Scale(low, high, _STAGE_LABEL)
     height = _BAR_ROW * len(spans)
     parts = [_open(_STAGE_LABEL, height + _AXIS), scale.grid(height), f'<g class="s{colour}">']
     for row, span in enumerate(spans):

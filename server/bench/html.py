@@ -49,9 +49,9 @@ def page(results: Sequence[Result], plan: Plan) -> str:
         f"<h1>parley bench</h1><p class=dim>{_asked(plan)}</p>",
         f"<h2>Medians and tails</h2><div class=card>{_table(found)}</div>",
         _problems(results),
-        f"<h2>Load</h2><div class=card>{_load(results, plan)}</div>",
-        *_distributions(results),
         *_waterfalls(results),
+        *_distributions(results),
+        f"<h2>Load</h2><div class=card>{_load(results, plan)}</div>",
     ]
     return "\n".join(parts) + "\n"
 
@@ -116,10 +116,12 @@ def _distributions(results: Sequence[Result]) -> list[str]:
 
 
 def _waterfalls(results: Sequence[Result]) -> list[str]:
+    found = {number: stages for number, result in enumerate(results) if (stages := spans(result.turns))}
+    every = [span for stages in found.values() for span in stages]
+    low, high = min([0.0, *(span.start for span in every)]), max([0.0, *(span.end for span in every)])
     parts = []
-    for number, result in enumerate(results):
-        if found := spans(result.turns):
-            title = f"<h3>{_key(number)}{escape(result.server.label)}</h3>"
-            parts.append(f"<div class=card>{title}{charts.waterfall(found, number % _COLOURS)}</div>")
+    for number, stages in found.items():
+        title = f"<h3>{_key(number)}{escape(results[number].server.label)}</h3>"
+        parts.append(f"<div class=card>{title}{charts.waterfall(stages, number % _COLOURS, low, high)}</div>")
     told = "What the server says of its stages: milliseconds after the last frame it took for speech. Pale bars wait."
     return [f"<h2>Where the time goes</h2><p class=dim>{told}</p>", *parts] if parts else []

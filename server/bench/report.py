@@ -119,7 +119,7 @@ def _total(memory: Memory) -> str:
 
 
 def _shared(memory: Memory) -> str:
-    return f"{memory.shared_mb:.0f} MB, {memory.processes} of them"
+    return f"{memory.shared_mb:.0f} MB, {memory.processes} of them" if memory.processes > 1 else "–"
 
 
 def _per_session(result: Result, sessions: int) -> str:

@@ -3,12 +3,14 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from server.bench import rig
 from server.bench.statistics import summary
+from server.bench.turn import METRICS
 from server.cli import main
 from server.cli.wav import write_wav
 from tests.cli.fake_server import RATE, Answer, FakeServer, silence, tone
@@ -154,3 +156,20 @@ def test_percentiles_lie_between_neighbours():
     assert found is not None
     assert (found.count, found.p50, found.p95, found.max) == (5, 3.0, 4.8, 5.0)
     assert summary([]) is None
+
+
+def test_every_metric_stands_in_the_documentation():
+    told = (Path(__file__).parents[2] / "docs" / "bench.md").read_text("utf-8")
+    assert [name for name in METRICS if f"| `{name}` |" not in told] == []
+
+
+def test_all_that_json_has_stands_in_the_documentation(tmp_path, question):
+    told = (Path(__file__).parents[2] / "docs" / "bench.md").read_text("utf-8")
+    with FakeServer(Answer()).running() as server:
+        arguments = ["--in", str(question), "--rounds", "1", "--json", str(tmp_path / "b.json")]
+        assert main(["bench", "--url", server.url, *arguments]) == 0
+    written = json.loads((tmp_path / "b.json").read_text())
+    (measured,) = written["servers"]
+    (turn,) = measured["turns"]
+    names = [*written, *written["plan"], *measured, *measured["memory"], *(measured["memory"]["busy"] or {}), *turn]
+    assert [name for name in names if f"`{name}`" not in told] == []
