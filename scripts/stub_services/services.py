@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -150,7 +151,15 @@ class Services:
 
 def speech(text: str) -> bytes:
     """Returns a buzz as long as a voice would take for the text, loud from its first sample: int16 at 24 kHz."""
-    times = np.arange(round(RATE * _SOUND_S * max(len(text), 1))) / RATE
+    size = 2 * round(RATE * _SOUND_S * max(len(text), 1))
+    buzz = _half_a_second()
+    return (buzz * (size // len(buzz) + 1))[:size]
+
+
+@cache
+def _half_a_second() -> bytes:
+    """Whole periods of a voice at 140 Hz and of syllables at 4 Hz: it can be repeated without a seam."""
+    times = np.arange(RATE // 2) / RATE
     voice = sum(np.cos(2 * np.pi * 140 * harmonic * times) / harmonic for harmonic in range(1, 6))
     syllables = 0.7 + 0.3 * np.cos(2 * np.pi * 4 * times)
     return (4000 * voice * syllables).astype("<i2").tobytes()

@@ -32,7 +32,7 @@ def summary(values: Iterable[float]) -> Summary | None:
 
 def ratio(here: Summary | None, first: Summary | None) -> str:
     """Returns by how much a median differs from the first server's; a dash where that says nothing."""
-    return f"{here.p50 / first.p50:.2f}" if here and first and first.p50 > 0 else "–"
+    return f"{here.p50 / first.p50:.2f}" if here and first and here.p50 >= 0 < first.p50 else "–"
 
 
 def summaries(turns: Iterable[Turn]) -> dict[str, Summary]:
