@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -27,6 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the servers end with this
     print(machine(), flush=True)
     try:
         with tempfile.TemporaryDirectory(prefix="measure_turn_time-") as folder:

@@ -166,7 +166,7 @@ def _of_true_shape(folder: Path | None) -> Iterator[tuple[str, Pipeline]]:
     voices = sorted(each for each in folder.glob("**/*.onnx") if each.with_suffix(".onnx.json").is_file())
     for model in models:
         pipeline = _mini() | {
-            "llm": {"engine": "llama-cpp", "model": str(model.resolve()), "context": 8192, "sequences": 4}
+            "llm": {"engine": "llama-cpp", "model": str(model.resolve()), "context": 4096, "sequences": 4}
         }
         name = model.stem
         if whispers:

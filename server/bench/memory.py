@@ -34,7 +34,9 @@ class Memory:
 
 
 def server_process(host: str, port: int) -> int | None:
-    """Returns the id of the process that listens there; None where it is elsewhere, not ours to see, or unknown."""
+    """Returns the id of the process that listens there, of several the oldest, whose children the others are; None
+    where it is elsewhere, not ours to see, or unknown.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError:
@@ -42,10 +44,8 @@ def server_process(host: str, port: int) -> int | None:
     if not found or not ipaddress.ip_address(str(found[0][4][0])).is_loopback:
         return None
     inodes = _listening(port)
-    for process in Path("/proc").glob("[0-9]*"):
-        if not inodes.isdisjoint(_sockets(process)):
-            return int(process.name)
-    return None
+    every = Path("/proc").glob("[0-9]*")
+    return min((int(each.name) for each in every if not inodes.isdisjoint(_sockets(each))), default=None)
 
 
 def memory_of(process: int) -> Memory | None:

@@ -21,7 +21,7 @@ _INTERRUPTIONS: Final[dict[Interruption, str]] = {
     "over": "all there before the voice",
     "ignored": "went on all the same",
 }
-_BAR: Final = 26
+_BAR: Final = 24
 """Characters of the longest line of a waterfall."""
 
 
@@ -163,7 +163,7 @@ def _waterfall(label: str, found: Sequence[Span]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
     table.add_column("stage", no_wrap=True)
     for name in ("from", "to"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True, min_width=5)
     table.add_column("", no_wrap=True)
     low = min(0.0, *(span.start for span in found))
     scale = _BAR / max(max(span.end for span in found) - low, 1.0)
