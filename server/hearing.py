@@ -76,14 +76,9 @@ class _Utterance:
     def hypothesis(self) -> Transcript:
         return self._guard(lambda: self.ear.stream().hypothesis())
 
-    def hypothesis_of_all(self) -> Transcript:
-        """Returns what is understood in a pause: if nothing is fed after it, `finish` finds nothing new to decode."""
-
-        def ask() -> Transcript:
-            self._flush()
-            return self.ear.stream().hypothesis()
-
-        return self._guard(ask)
+    def pause(self) -> None:
+        """Feeds what is still held back: a hypothesis now is of all that was fed."""
+        self._guard(self._flush)
 
     def finish(self) -> Transcript:
         def finish() -> Transcript:
@@ -163,10 +158,12 @@ class Hearing:
             self._language, self._prompt = language, prompt
             self._renew()
 
-    def feed(self, turn: int, samples: Pcm16) -> None:
-        """Feeds int16 `[n]` at 24 kHz to the utterance of this turn."""
+    def feed(self, turn: int, samples: Pcm16, *, pauses: bool = False) -> None:
+        """Feeds int16 `[n]` at 24 kHz to the utterance of this turn, which `pauses` behind them."""
         utterance = self._utterance(turn)
         self._feed(utterance, samples)
+        if pauses:
+            self._ask(utterance, utterance.pause)
         interval = self._transcriber.capabilities.partial_s
         if self._shows and interval and not utterance.is_asked and utterance.unasked >= interval * WIRE_RATE:
             utterance.is_asked = True
@@ -186,7 +183,7 @@ class Hearing:
     def hypothesis(self, turn: int) -> Question[Transcript]:
         """Asks what is understood of the utterance, in a pause."""
         utterance = self._utterance(turn)
-        return self._ask_for_words(turn, utterance, utterance.hypothesis_of_all)
+        return self._ask_for_words(turn, utterance, utterance.hypothesis)
 
     def finish(self, turn: int) -> Question[Transcript]:
         """Ends the utterance and asks for its transcript; what is fed after this belongs to another."""

@@ -233,7 +233,9 @@ class Session:
             do.SetIdleTimer: self._set_idle_timer,
             do.ResetVoice: lambda reset: self._voice.reset(reset.epoch),
             do.ForgetAudio: lambda forget: self._store.forget(forget.before),
-            do.Transcribe: lambda feed: self._hearing.feed(feed.turn, self._store.read(feed.start, feed.end)),
+            do.Transcribe: lambda feed: self._hearing.feed(
+                feed.turn, self._store.read(feed.start, feed.end), pauses=feed.pauses
+            ),
             do.Hypothesise: self._hypothesise,
             do.AssessPause: self._assess,
             do.FinishTranscript: lambda ask: self._report(ask.turn, self._hearing.finish(ask.turn)),

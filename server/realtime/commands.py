@@ -64,11 +64,16 @@ class ForgetAudio:
 
 @dataclass(frozen=True, slots=True)
 class Transcribe:
-    """Feeds `[start, end)` of the sound to the utterance of this turn, which begins with the first such command."""
+    """Feeds `[start, end)` of the sound to the utterance of this turn, which begins with the first such command.
+
+    `pauses`: the utterance may end here, so that nothing of it is held back. It is the same sample whether or not
+    anything is asked about the pause, so that the words are the same.
+    """
 
     turn: int
     start: int
     end: int
+    pauses: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,8 @@ class SimulatedRun:
 class SimulatedUtterance:
     fed: list[tuple[int, int]] = field(default_factory=list)
     state: str = "open"
+    pauses: list[int] = field(default_factory=list)
+    """Up to where it had been fed when it paused."""
 
 
 class World:
@@ -270,8 +272,9 @@ class World:
                 case do.ForgetAudio(before=before):
                     assert before >= self.forgotten
                     self.forgotten = before
-                case do.Transcribe(turn=turn, start=start, end=end):
+                case do.Transcribe(turn=turn, start=start, end=end, pauses=pauses):
                     self._feed(turn, start, end)
+                    self._utterance(turn).pauses += [end] if pauses else []
                 case do.Hypothesise():
                     self.questions.append(command)
                 case do.AssessPause():
