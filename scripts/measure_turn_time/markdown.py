@@ -24,6 +24,7 @@ _TURNS = (
     "leading_silence",
 )
 _INTERRUPTIONS = ("voice_to_started", "voice_to_last_delta", "started_to_last_delta")
+_FACTS = ("turns answered", "replies interrupted", "replies begun for nothing")
 _SHOWN = {"turns": _TURNS, "interruptions": _INTERRUPTIONS, "load": ("end_to_audible", "stopped_to_audible")}
 
 
@@ -53,7 +54,7 @@ def table(measured: Measured) -> str:
     lines = [f"**{measured.title}**", "", *_markdown(head, rows), ""]
     told = load_rows(measured.results, measured.plan)
     if measured.kind != "load":  # of servers side by side memory says little: they share pages with each other
-        told = [(name, values) for name, values in told if name in ("turns answered", "replies interrupted")]
+        told = [(name, values) for name, values in told if name in _FACTS]
     lines += [f"- {name}: {'; '.join(values)}" for name, values in told]
     lines += [f"- {line}" for result in measured.results for line in facts(result)]
     return "\n".join([*lines, *(f"- {note}" for note in measured.notes)])

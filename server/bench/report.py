@@ -56,6 +56,13 @@ def load_rows(results: Sequence[Result], plan: Plan) -> list[tuple[str, list[str
     ]
     if plan.interruptions:
         rows.append(("replies interrupted", [_interrupted(each) for each in results]))
+    if any(turn.counts for each in results for turn in each.turns):
+        rows += [
+            ("prefills while one speaks", [_counted(each, "prefills") for each in results]),
+            ("replies begun for nothing", [_counted(each, "abandoned") for each in results]),
+            ("tokens of prompts", [_counted(each, "input_tokens") for each in results]),
+            ("of them computed before", [_counted(each, "cached_tokens") for each in results]),
+        ]
     if any(each.busy for each in results):
         rows += [
             ("memory before the first question", [_told(each.idle, _total) for each in results]),
@@ -108,6 +115,11 @@ def _server_json(result: Result, plan: Plan) -> dict[str, Any]:
 def _interrupted(result: Result) -> str:
     count = Counter(turn.interruption for turn in result.turns if turn.interruption)
     return ", ".join(f"{count[name]} {told}" for name, told in _INTERRUPTIONS.items() if count[name]) or "none"
+
+
+def _counted(result: Result, name: str) -> str:
+    counts = [turn.counts[name] for turn in result.turns if name in turn.counts]
+    return f"{sum(counts):.0f}" if counts else "–"
 
 
 def _told(memory: Memory | None, tell: Callable[[Memory], str]) -> str:

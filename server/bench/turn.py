@@ -8,7 +8,7 @@ from pipeline.audio import pcm16_from_bytes
 from pipeline.types import WIRE_RATE
 from server.cli.loudness import first_audible
 from server.cli.realtime_client import Event, audio_of
-from server.timings import METADATA_KEY, read_timings
+from server.timings import COUNTS_KEY, METADATA_KEY, read_timings
 
 METRICS: Final = {
     "end_to_audible": "end of speech → first audible sample",
@@ -41,7 +41,8 @@ class Timed:
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One question asked of one server. `measures` are milliseconds by the names in `METRICS`; what did not happen is
-    not there. `stages` are the server's own timings, in milliseconds after the end of speech.
+    not there. `stages` are the server's own timings, in milliseconds after the end of speech, and `counts` what it
+    counted, by the names in `server.timings`.
     """
 
     question: str
@@ -50,6 +51,7 @@ class Turn:
     reply: str = ""
     reply_seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
     interruption: Interruption | None = None
     problem: str | None = None
 
@@ -107,13 +109,15 @@ def measured(
         interruption = _interruption(events, reply, interrupted_at)
         if interruption == "cut" and interrupted_at is not None:
             measures |= _went_on(events, reply.deltas[-1][0], interrupted_at)
+    metadata = reply.done.get("metadata") or {}
     return Turn(
         question,
         measures,
         transcript=str(final.event.get("transcript", "")).strip() if final else "",
         reply=reply.text,
         reply_seconds=len(sound) / 2 / WIRE_RATE,
-        stages=read_timings((reply.done.get("metadata") or {}).get(METADATA_KEY)),
+        stages=read_timings(metadata.get(METADATA_KEY)),
+        counts=read_timings(metadata.get(COUNTS_KEY)),
         interruption=interruption,
         problem=_problem(reply, interruption is not None),
     )

@@ -22,11 +22,13 @@ END: Final = "end of speech"
 """The moment from which all others are counted: when the last frame came that the server took for speech."""
 
 SPANS: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
+    ("last prefill (a moment)", ("prefill",), "prefill"),
     ("voice detection", (END,), "voice"),
     ("endpointing: the silence", ("voice",), "committed"),
     ("transcription of the tail", ("quiet",), "words"),
     ("final transcript", ("committed",), "transcript"),
-    ("language model to its first token", ("run",), "first_token"),
+    ("waiting for the language model", ("run",), "begun"),
+    ("language model to its first token", ("run", "begun"), "first_token"),
     ("to the first clause", ("first_token",), "first_clause"),
     ("speech to its first sound", ("first_clause",), "first_audio"),
     ("held until the turn is over", ("first_audio",), "released"),

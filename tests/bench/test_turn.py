@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.types import WIRE_RATE
 from server.bench.turn import Timed, measured
+from server.timings import COUNTS_KEY, METADATA_KEY
 
 SPOKEN = 10.0
 """When the last audible sample of the question was sent, in seconds."""
@@ -99,6 +100,15 @@ def test_a_reply_that_goes_on_to_its_end_has_ignored_the_voice() -> None:
     made = measured("q", turn(deltas=deltas), SPOKEN, SPOKEN + 1.0)
     assert made.interruption == "ignored"
     assert "voice_to_last_delta" not in made.measures
+
+
+def test_what_the_server_counted_and_timed_is_read_from_the_response() -> None:
+    events = turn(deltas=((SPOKEN + 0.6, sound(100, 9000)),))
+    metadata = {METADATA_KEY: '{"sent": 12.5}', COUNTS_KEY: '{"abandoned": 1, "prefills": 3}', "mine": "x"}
+    events[-1].event["response"]["metadata"] = metadata
+    made = measured("q", events, SPOKEN)
+    assert made.stages == {"sent": 12.5}
+    assert made.counts == {"abandoned": 1, "prefills": 3}
 
 
 def test_a_turn_without_a_response_or_with_a_failed_one_is_a_problem() -> None:

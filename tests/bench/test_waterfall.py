@@ -39,6 +39,13 @@ def test_a_reply_that_was_made_after_the_turn_was_held_by_nobody() -> None:
     assert found["sent"] == Span("sent", 900.0, 901.0)
 
 
+def test_a_language_model_is_waited_for_until_it_has_a_place() -> None:
+    found = of(HELD | {"begun": 145.0, "prefill": -800.0})
+    assert found["waiting for the language model"] == Span("waiting for the language model", 141.0, 145.0)
+    assert found["language model to its first token"].start == 145.0
+    assert found["last prefill (a moment)"] == Span("last prefill (a moment)", -800.0, -800.0)
+
+
 def test_a_stage_lies_where_its_median_beginning_and_end_lie() -> None:
     turns = [Turn("q", stages={"voice": at}) for at in (60.0, 70.0, 110.0)]
     assert spans(turns) == [Span("voice detection", 0.0, 70.0)]
