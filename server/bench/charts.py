@@ -50,14 +50,15 @@ def waterfall(spans: Sequence[Span], colour: int, low: float, high: float) -> st
     parts = [_open(_STAGE_LABEL, height + _AXIS), scale.grid(height), f'<g class="s{colour}">']
     for row, span in enumerate(spans):
         y = _BAR_ROW * row + 4
-        left, right = scale(span.start), scale(span.end)
+        left, right = scale(max(span.start, low)), scale(max(span.end, low))
         took = span.end - span.start
+        shown = f"{took:.0f}" if took or span.start >= 0 else f"at {span.start:.0f}"
         told = f"<title>{escape(span.name)}: {span.start:.1f} to {span.end:.1f} ms, {took:.1f} ms</title>"
         waits = " waits" if span.name.startswith(("endpointing", "held")) else ""
         parts.append(f'<text x=0 y="{y + 13}">{escape(span.name)}</text>')
         place = f'x="{left:.1f}" y="{y}" width="{max(right - left, 2):.1f}" height=18 rx=3'
         parts.append(f'<rect class="bar{waits}" {place}>{told}</rect>')
-        parts.append(f'<text class=value x="{right + 6:.1f}" y="{y + 13}">{took:.0f}</text>')
+        parts.append(f'<text class=value x="{right + 6:.1f}" y="{y + 13}">{shown}</text>')
     return "".join(parts) + "</g></svg>"
 
 

@@ -9,7 +9,7 @@ from server.bench.bench import Plan, Result
 from server.bench.report import facts, load_rows
 from server.bench.statistics import Summary, ratio, summaries
 from server.bench.turn import METRICS
-from server.bench.waterfall import spans
+from server.bench.waterfall import scale, spans
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --page: #fbfbfa; --card: #fff; --ink: #1d2126; --dim: #626b76; --line: #e3e5e8;
@@ -117,8 +117,7 @@ def _distributions(results: Sequence[Result]) -> list[str]:
 
 def _waterfalls(results: Sequence[Result]) -> list[str]:
     found = {number: stages for number, result in enumerate(results) if (stages := spans(result.turns))}
-    every = [span for stages in found.values() for span in stages]
-    low, high = min([0.0, *(span.start for span in every)]), max([0.0, *(span.end for span in every)])
+    low, high = scale(span for stages in found.values() for span in stages)
     parts = []
     for number, stages in found.items():
         title = f"<h3>{_key(number)}{escape(results[number].server.label)}</h3>"

@@ -14,14 +14,14 @@ from server.bench.bench import Plan, Result
 from server.bench.memory import Memory
 from server.bench.statistics import ratio, stage_medians, summaries
 from server.bench.turn import METRICS, Interruption
-from server.bench.waterfall import Span, spans
+from server.bench.waterfall import Span, scale, spans
 
 _INTERRUPTIONS: Final[dict[Interruption, str]] = {
     "cut": "cut off",
     "over": "all there before the voice",
     "ignored": "went on all the same",
 }
-_BAR: Final = 24
+_BAR: Final = 20
 """Characters of the longest line of a waterfall."""
 
 
@@ -30,9 +30,9 @@ def tables(results: Sequence[Result], plan: Plan) -> RenderableType:
     parts: list[RenderableType] = [_metrics(results), _load(results, plan)]
     for result in results:
         parts += [Text(line, "red") for line in facts(result)]
-    for result in results:
-        if found := spans(result.turns):
-            parts.append(_waterfall(result.server.label, found))
+    told = {result.server.label: found for result in results if (found := spans(result.turns))}
+    ends = scale(span for found in told.values() for span in found)
+    parts += [_waterfall(label, found, *ends) for label, found in told.items()]
     return Group(*parts)
 
 
@@ -170,17 +170,15 @@ def _load(results: Sequence[Result], plan: Plan) -> Table:
     return table
 
 
-def _waterfall(label: str, found: Sequence[Span]) -> Table:
+def _waterfall(label: str, found: Sequence[Span], low: float, high: float) -> Table:
     title = f"{label}: the stages of a turn, ms after the last speech it heard (medians)"
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
     table.add_column("stage", no_wrap=True)
     for name in ("from", "to"):
         table.add_column(name, justify="right", no_wrap=True, min_width=5)
     table.add_column("", no_wrap=True)
-    low = min(0.0, *(span.start for span in found))
-    scale = _BAR / max(max(span.end for span in found) - low, 1.0)
     for span in found:
-        left, right = round(scale * (span.start - low)), round(scale * (span.end - low))
+        left, right = (round(_BAR * (max(at, low) - low) / (high - low)) for at in (span.start, span.end))
         table.add_row(
             span.name,
             f"{span.start:.0f}",

@@ -37,6 +37,15 @@ SPANS: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
 """Each stage, the moments of `server.timings.STAGES` at the latest of which it begins, and the one at which it ends."""
 
 
+def scale(spans: Iterable[Span]) -> tuple[float, float]:
+    """Returns from where to where a drawing of these spans goes, in milliseconds. What lies far before the end of
+    speech, such as a prefill, must not press the rest together: it is drawn at the edge.
+    """
+    every = list(spans)
+    high = max([1.0, *(span.end for span in every)])
+    return max(min([0.0, *(span.start for span in every)]), -high / 8), high
+
+
 def spans(turns: Iterable[Turn]) -> list[Span]:
     """Returns the stages in the order of a turn, each from its median beginning to its median end.
 

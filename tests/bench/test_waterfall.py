@@ -1,7 +1,7 @@
 """The stages of a turn as spans: what a server's moments say, and what they do not."""
 
 from server.bench.turn import Turn
-from server.bench.waterfall import END, SPANS, Span, spans
+from server.bench.waterfall import END, SPANS, Span, scale, spans
 from server.timings import STAGES
 
 HELD = {
@@ -49,6 +49,12 @@ def test_a_language_model_is_waited_for_until_it_has_a_place() -> None:
 def test_a_stage_lies_where_its_median_beginning_and_end_lie() -> None:
     turns = [Turn("q", stages={"voice": at}) for at in (60.0, 70.0, 110.0)]
     assert spans(turns) == [Span("voice detection", 0.0, 70.0)]
+
+
+def test_what_lies_far_before_the_end_of_speech_does_not_press_the_rest_together() -> None:
+    assert scale([Span("a", 0.0, 800.0)]) == (0.0, 800.0)
+    assert scale([Span("b", -50.0, -50.0), Span("a", 0.0, 800.0)]) == (-50.0, 800.0)
+    assert scale([Span("b", -5000.0, -5000.0), Span("a", 0.0, 800.0)]) == (-100.0, 800.0)
 
 
 def test_a_server_that_tells_nothing_has_no_waterfall() -> None:
