@@ -109,6 +109,7 @@ def test_a_server_that_refuses_to_be_asked_for_timings_is_measured_without(quest
         server.refuse_query = True
         assert main(["bench", "--url", server.url, "--in", str(question), "--rounds", "2"]) == 0
     assert server.query == {}
+    assert server.refused == 1, "it is asked for them once"
 
 
 def test_rounds_that_warm_up_do_not_count(tmp_path, question):

@@ -39,6 +39,12 @@ def test_a_reply_that_was_made_after_the_turn_was_held_by_nobody() -> None:
     assert found["sent"] == Span("sent", 900.0, 901.0)
 
 
+def test_a_reply_that_was_released_before_it_had_sound_was_not_held() -> None:
+    found = of(HELD | {"first_audio": 600.0, "sent": 601.0})
+    assert "held until the turn is over" not in found
+    assert found["sent"] == Span("sent", 600.0, 601.0)
+
+
 def test_a_language_model_is_waited_for_until_it_has_a_place() -> None:
     found = of(HELD | {"begun": 145.0, "prefill": -800.0})
     assert found["waiting for the language model"] == Span("waiting for the language model", 141.0, 145.0)

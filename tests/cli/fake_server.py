@@ -60,6 +60,7 @@ class FakeServer:
         self.refuse_update: str | None = None
         self.refuse_connection: str | None = None
         self.refuse_query = False
+        self.refused = 0
         self.hang_up_after_appends: int | None = None
         self.on_append: Callable[[int], None] = lambda count: None
         self._utterances = 0
@@ -115,6 +116,7 @@ class FakeServer:
         if self.refuse_connection:
             return web.json_response({"error": {"message": self.refuse_connection}}, status=404)
         if self.refuse_query and request.query:
+            self.refused += 1
             raise web.HTTPBadRequest
         self.query = dict(request.query)
         self._socket = socket = web.WebSocketResponse(max_msg_size=0)
