@@ -9,7 +9,8 @@
         llm: {engine: llama-cpp, model: builtin, timeout: 30}
         tts: {engine: espeak-ng, voice: en-us}
         instructions: …                 # what the model is told where a client says nothing
-        speculation: true               # start the reply in the first quiet frames and hold it
+        speculation: true               # start the reply in the first quiet frames and hold it; compute the prompt
+                                        # while the user still speaks
         clause_streaming: true          # say a reply clause by clause while the rest of it is being made
         voices: {alloy: en-us+f3}       # names of voices that lead to voices of this pipeline; go before those below
     aliases: {"gpt-realtime*": default} # names that lead to a pipeline; * and ? stand for any letters
