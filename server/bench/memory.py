@@ -70,6 +70,12 @@ def memory_of(process: int) -> Memory | None:
     )
 
 
+def resident_mb(process: int) -> float | None:
+    """Returns the total of `memory_of` alone."""
+    found = memory_of(process)
+    return None if found is None else found.total_mb
+
+
 def _rollup(process: int) -> dict[str, int]:
     """Returns the fields of /proc/PID/smaps_rollup, in KiB; nothing where it is not ours to see."""
     try:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from server.bench.memory import memory_of, server_process
+from server.bench.memory import memory_of, resident_mb, server_process
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -34,10 +34,13 @@ def test_a_server_elsewhere_has_no_process_here():
 
 def test_memory_that_is_taken_shows_as_private():
     before = memory_of(os.getpid())
+    total = resident_mb(os.getpid())
     taken = bytearray(os.urandom(1 << 20) * 64)
     after = memory_of(os.getpid())
     assert before is not None
     assert after is not None
+    assert total is not None
+    assert abs(total - before.total_mb) < 5
     assert after.total_mb - before.total_mb > 50
     assert after.private_mb - before.private_mb > 50
     del taken
