@@ -305,6 +305,19 @@ class TurnRequest:
     effort: Effort | None = None
     truncation: Truncation = AUTO
 
+    @property
+    def generation(self) -> GenerationRequest:
+        """What of it is asked of the language model."""
+        return GenerationRequest(
+            prompt=self.prompt,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            tool_choice=self.tool_choice,
+            parallel_tool_calls=self.parallel_tool_calls,
+            effort=self.effort,
+            truncation=self.truncation,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TurnText:

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.audio import StreamResampler, pcm16_from_bytes
 from pipeline.errors import StageError, StageTimeoutError
 from pipeline.line import Line
-from pipeline.stages import LanguageModelStream, Pause
+from pipeline.stages import LanguageModelStream, Pause, PrefillingStream
 from pipeline.turn import failure_code, run_turn
 from pipeline.types import (
     LISTENING_RATE,
@@ -49,6 +49,7 @@ from server.realtime.inbox import (
     IdleTimer,
     PartialTranscript,
     PauseAssessed,
+    PlaceWanted,
     SoundArrived,
     Transcribed,
     TranscriptionFault,
@@ -85,14 +86,27 @@ SESSION_S = 60 * 60
 
 
 class Run:
-    """A turn in the making: its task, and how far it may run ahead."""
+    """A turn in the making: its task, and how far it may run ahead. Held, it asks to be given up when its place with an
+    engine is needed (`pipeline.slots.Holder`).
+    """
 
-    def __init__(self, held: bool) -> None:
+    def __init__(self, held: bool, give_way: Callable[[], None]) -> None:
         self.task: asyncio.Task[None] | None = None
+        self._give_way = give_way
+        self._is_asked = False
         self._released = asyncio.Event()
         self._made = 0
         if not held:
             self._released.set()
+
+    @property
+    def is_held(self) -> bool:
+        return not self._released.is_set()
+
+    def give_way(self) -> None:
+        if not self._is_asked:
+            self._is_asked = True
+            self._give_way()
 
     def release(self) -> None:
         self._released.set()
@@ -140,7 +154,9 @@ class Session:
         self._store = AudioStore()
         self._keepsakes = Keepsakes()
         self._voice = hub.open(self._heard)
-        self._hearing = Hearing(line.transcription, line.timeouts.transcription, self._show_words)
+        self._hearing = Hearing(
+            line.transcription, line.timeouts.transcription, self._show_words, line.transcription_slots
+        )
         self._model: LanguageModelStream = line.llm.open()
         self._endpointing = SerialWorker("endpointing")
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -162,7 +178,7 @@ class Session:
         reading = asyncio.create_task(self._read(frames), name="session reader")
         try:
             begin = self._machine.start()
-            self._note(None)
+            self._note(None, begin)
             self._carry_out(begin)
             self._busy = False
             while not self._ended:
@@ -212,9 +228,7 @@ class Session:
     def _decide(self, event: Event) -> list[do.Command]:
         """Returns what is to be done about an event."""
         commands = self._handle(event)
-        self._note(event)
-        if self._timings is not None:
-            self._timings.observe(event, commands, time.monotonic())
+        self._note(event, commands)
         return commands
 
     def _handle(self, event: Event) -> list[do.Command]:
@@ -234,7 +248,9 @@ class Session:
             do.SetIdleTimer: self._set_idle_timer,
             do.ResetVoice: lambda reset: self._voice.reset(reset.epoch),
             do.ForgetAudio: lambda forget: self._store.forget(forget.before),
-            do.Transcribe: lambda feed: self._hearing.feed(feed.turn, self._store.read(feed.start, feed.end)),
+            do.Transcribe: lambda feed: self._hearing.feed(
+                feed.turn, self._store.read(feed.start, feed.end), pauses=feed.pauses
+            ),
             do.Hypothesise: self._hypothesise,
             do.AssessPause: self._assess,
             do.FinishTranscript: lambda ask: self._report(ask.turn, self._hearing.finish(ask.turn)),
@@ -249,6 +265,7 @@ class Session:
             do.SendRetrieved: self._send_retrieved,
             do.DiscardUtterance: lambda drop: self._hearing.discard(drop.turn),
             do.SetTranscription: lambda how: self._hearing.configure(how.language, how.prompt, how.shows),
+            do.Prefill: self._prefill,
             do.StartRun: self._start_run,
             do.ReleaseRun: self._release_run,
             do.CancelRun: self._cancel_run,
@@ -301,8 +318,10 @@ class Session:
                 self._trace.close()
             await self._mcp.close()
 
-    def _note(self, event: Event | None) -> None:
-        """Has the trace follow the session's configuration, and writes down what the client said."""
+    def _note(self, event: Event | None, commands: list[do.Command]) -> None:
+        """Has the timings and the trace follow the session, and writes down what the client said."""
+        if self._timings is not None:
+            self._timings.observe(event, commands, time.monotonic())
         if self._trace is not None:
             self._trace.follow(self._machine.session.tracing)
             if isinstance(event, ClientEvent):
@@ -338,6 +357,8 @@ class Session:
         self._inbox.put_now(PartialTranscript(turn, text, tokens))
 
     def _hypothesise(self, ask: do.Hypothesise) -> None:
+        if ask.is_speculative and self._line.transcription_slots.is_full:
+            return
         # Asked here, not in the task: its place among the feeds is now.
         question = self._hearing.hypothesis(ask.run.turn)
 
@@ -386,7 +407,8 @@ class Session:
     # --- mouth ---
 
     def _start_run(self, command: do.StartRun) -> None:
-        run = self._runs[command.request.run] = Run(command.held)
+        name = command.request.run
+        run = self._runs[name] = Run(command.held, lambda: self._inbox.put_now(PlaceWanted(name)))
         run.task = self._spawn(self._make(command.request, run))
         run.task.add_done_callback(lambda _: self._runs.pop(command.request.run, None))
 
@@ -398,10 +420,15 @@ class Session:
     def _release_run(self, command: do.ReleaseRun) -> None:
         if (run := self._runs.get(command.run)) is not None:
             run.release()
+            self._line.llm_slots.look_again()
+            self._line.tts_slots.look_again()
+
+    def _prefill(self, command: do.Prefill) -> None:
+        cast(PrefillingStream, self._model).prefill(command.request)
 
     async def _make(self, request: TurnRequest, run: Run) -> None:
         watch = partial(self._mark, request.run) if self._timings is not None else None
-        async with contextlib.aclosing(run_turn(self._line, self._model, request, watch)) as events:
+        async with contextlib.aclosing(run_turn(self._line, self._model, request, watch, run)) as events:
             async for event in events:
                 if isinstance(event, TurnFailed):
                     log.error("turn %d: %s: %s", request.run.turn, event.code, event.problem)

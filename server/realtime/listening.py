@@ -272,8 +272,9 @@ class Listening:
         assert utterance.quiet_since is not None
         quiet = end - utterance.quiet_since
         if self.phase is Phase.SPEAKING:
-            self._feed(end)
-            if quiet >= ms_to_ticks(QUIET_MS):
+            pauses = quiet >= ms_to_ticks(QUIET_MS)
+            self._feed(end, pauses)
+            if pauses:
                 self.phase = Phase.MAYBE_DONE
                 self._turns.paused(utterance)
         self._end_if_quiet(utterance, end, detection)
@@ -309,10 +310,10 @@ class Listening:
     def _begin(self, start: int) -> Utterance:
         return Utterance(self._outbox.new_turn(), self._outbox.new_id("item"), start, start, start)
 
-    def _feed(self, end: int) -> None:
+    def _feed(self, end: int, pauses: bool = False) -> None:
         utterance = self.utterance
         if utterance is not None and end > utterance.fed:
-            self._outbox.put(Transcribe(utterance.turn, utterance.fed, end))
+            self._outbox.put(Transcribe(utterance.turn, utterance.fed, end, pauses))
             utterance.fed = end
 
     def _discard(self) -> None:

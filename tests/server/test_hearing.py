@@ -413,19 +413,33 @@ async def test_a_slow_engine_is_asked_for_one_hypothesis_at_a_time(stuck: thread
 async def test_a_hypothesis_of_a_pause_has_heard_all_so_that_nothing_is_fed_at_the_end(
     ears: FakeEars, hearing: Hearing
 ) -> None:
-    hearing.feed(1, sound(7_777))
+    hearing.feed(1, sound(7_777), pauses=True)
     await hearing.answer(hearing.hypothesis(1))
     fed = ears.streams[0].calls.count("feed")
     await finish(hearing, 1)
     assert ears.streams[0].calls.count("feed") == fed
 
 
+async def test_the_same_is_heard_whether_or_not_anything_is_asked_in_a_pause(ears: FakeEars, hearing: Hearing) -> None:
+    """Decoders take a sample more or less, or another one, for other words."""
+    heard: list[Pcm16] = []
+    ears.hear = lambda sound: heard.append(sound) or "yes"
+    parts = [noise(7_777), noise(5_001)]
+    for turn in (1, 2):
+        hearing.feed(turn, parts[0], pauses=True)
+        if turn == 1:
+            await hearing.answer(hearing.hypothesis(turn))
+        hearing.feed(turn, parts[1], pauses=True)
+        await finish(hearing, turn)
+    assert np.array_equal(heard[-2], heard[-1])
+
+
 async def test_speech_that_goes_on_after_a_pause_is_heard_without_a_gap(ears: FakeEars, hearing: Hearing) -> None:
     heard: list[Pcm16] = []
     ears.hear = lambda sound: heard.append(sound) or "yes"
     quiet, speech = sound(WIRE_RATE // 5), noise(WIRE_RATE)
-    for part in (speech, quiet):
-        hearing.feed(1, part)
+    hearing.feed(1, speech)
+    hearing.feed(1, quiet, pauses=True)
     await hearing.answer(hearing.hypothesis(1))
     for part in (quiet, speech):
         hearing.feed(1, part)

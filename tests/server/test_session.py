@@ -50,7 +50,10 @@ class Client:
         self.line = line
         self.hub = VoiceHub(line.vad, 10.0)
         profile = dataclasses.replace(
-            PROFILE, endpointing_reads=endpointing_reads(line), semantic_by_default=bool(line.endpointing.reads)
+            PROFILE,
+            endpointing_reads=endpointing_reads(line),
+            semantic_by_default=bool(line.endpointing.reads),
+            prefills=line.llm.capabilities.prefills,
         )
         self.session = Session(line, self.hub, profile, ga, "fake", timings=timings)
         self.wire = WireChecker()

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from pipeline.errors import StageError, StageTimeoutError
+from pipeline.slots import Slots
 from pipeline.stages import LanguageModelStream, Synthesizer, Transcriber, TranscriptionStream
 from pipeline.types import (
     Generated,
@@ -26,7 +27,7 @@ from pipeline.types import (
     TextDelta,
     Transcript,
 )
-from pipeline.workers import CancelToken, SerialWorker, Slots, iterate
+from pipeline.workers import CancelToken, SerialWorker, iterate
 from tests.engines.contract.belongings import PATIENCE_S
 
 T = TypeVar("T")
