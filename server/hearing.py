@@ -12,7 +12,7 @@ from pipeline.agreement import Agreement
 from pipeline.audio import StreamResampler, slices
 from pipeline.errors import StageError, StageTimeoutError
 from pipeline.slots import Slots
-from pipeline.stages import Transcriber, TranscriptionStream
+from pipeline.stages import PausingStream, Transcriber, TranscriptionStream
 from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16, TokenLogProbability, Transcript
 from pipeline.workers import SerialWorker, as_stage_error
 
@@ -79,6 +79,15 @@ class _Utterance:
     def pause(self) -> None:
         """Feeds what is still held back: a hypothesis now is of all that was fed."""
         self._guard(self._flush)
+
+    def hypothesis_in_pause(self) -> Transcript:
+        """Returns what is understood if this is the end."""
+
+        def ask() -> Transcript:
+            stream = self.ear.stream()
+            return stream.pause() if isinstance(stream, PausingStream) else stream.hypothesis()
+
+        return self._guard(ask)
 
     def finish(self) -> Transcript:
         def finish() -> Transcript:
@@ -183,7 +192,7 @@ class Hearing:
     def hypothesis(self, turn: int) -> Question[Transcript]:
         """Asks what is understood of the utterance, in a pause."""
         utterance = self._utterance(turn)
-        return self._ask_for_words(turn, utterance, utterance.hypothesis)
+        return self._ask_for_words(turn, utterance, utterance.hypothesis_in_pause)
 
     def finish(self, turn: int) -> Question[Transcript]:
         """Ends the utterance and asks for its transcript; what is fed after this belongs to another."""

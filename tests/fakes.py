@@ -75,9 +75,7 @@ class FakeModel(Engine):
 
     outputs: Sequence[str | ModelOutput] = ("Hello there. ", "How are you?")
     hook: Hook = no_hook
-    capabilities: LanguageModelCapabilities = field(
-        default_factory=lambda: LanguageModelCapabilities(context=4096, prefills=True)
-    )
+    capabilities = LanguageModelCapabilities(context=4096, prefills=True)
     told: list[GenerationRequest] = field(default_factory=list)
     requests: list[GenerationRequest] = field(default_factory=list)
     tokens: list[CancelToken] = field(default_factory=list)

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.errors import StageError, StageTimeoutError
 from pipeline.slots import Slots
-from pipeline.stages import LanguageModelStream, Synthesizer, Transcriber, TranscriptionStream
+from pipeline.stages import LanguageModelStream, PausingStream, Synthesizer, Transcriber, TranscriptionStream
 from pipeline.types import (
     Generated,
     GenerationRequest,
@@ -166,6 +166,10 @@ class Ear:
 
     async def hypothesis(self) -> Transcript:
         return await self._result(self.stream.hypothesis)
+
+    async def pause(self) -> Transcript:
+        stream = self.stream
+        return await self._result(stream.pause if isinstance(stream, PausingStream) else stream.hypothesis)
 
     async def finish(self) -> Transcript:
         return await self._result(self.stream.finish)
