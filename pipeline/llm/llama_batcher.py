@@ -5,12 +5,14 @@ All of this belongs to one thread (llama_scheduler.py) and needs no locks.
 
 import logging
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Literal
 
 from pipeline.errors import StageError
 from pipeline.llm.llama_native import MAX_ROWS, Context, DecodeError, Slice, Vocabulary
+from pipeline.llm.llama_rows import Picture, before_cut, decode_rows, is_row, next_rows, text_before_rows
 from pipeline.llm.llama_sampling import Grammar, Sampler, Sampling
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,8 @@ class Stopped:
 class Job:
     """One reply to make. `outputs` gets the reply's tokens as bytes, one by one, then `Ended` or an error.
 
-    `cached` is how many tokens of the prompt needed no computing: known when the first output is there.
+    `cached` is how many tokens of the prompt needed no computing: known when the first output is there. `pictures` are
+    the images of which the prompt has rows, by number.
     """
 
     owner: object
@@ -43,6 +46,7 @@ class Job:
     limit: int
     sampling: Sampling
     grammar: Grammar | None = None
+    pictures: Mapping[int, Picture] = field(default_factory=dict)
     cached: int = 0
     outputs: "SimpleQueue[bytes | Ended | StageError | Stopped]" = field(default_factory=SimpleQueue)
     stopped: bool = False
@@ -154,9 +158,12 @@ class Batcher:
         """Drops what is no longer wanted, admits who waits and there is room for, and decodes once."""
         self._drop_stopped()
         self._admit()
-        plan = self._plan()
-        if not plan:
-            return
+        if plan := self._plan():
+            self._decode(plan)
+        if (reply := self._next_looker()) is not None:
+            self._decode_rows(reply)
+
+    def _decode(self, plan: list[tuple[_Reply, Slice]]) -> None:
         slices = [piece for _, piece in plan]
         try:
             rows = self._context.decode(slices)
@@ -192,6 +199,7 @@ class Batcher:
             self._waiting.popleft()
             # The last token of the prompt is always computed: its logits are where the reply starts.
             kept = min(common_prefix(sequence.tokens, job.prompt), len(job.prompt) - 1)
+            kept = before_cut(job.prompt, kept)
             kept = self._shorten(sequence, kept)
             sequence.prompt = len(job.prompt)
             job.cached = kept
@@ -204,7 +212,7 @@ class Batcher:
         room = min(PREFILL_ROWS, MAX_ROWS - writing) if writing else MAX_ROWS
         plan = []
         for reply in self._replies:
-            size = 1 if len(reply.pending) == 1 else min(room, len(reply.pending))
+            size = 1 if len(reply.pending) == 1 else text_before_rows(reply.pending, min(room, len(reply.pending)))
             if size == 0:
                 continue
             if len(reply.pending) > 1:
@@ -214,6 +222,25 @@ class Batcher:
             plan.append((reply, piece))
         # Only neighbours by id are decoded in one pass, see `Context`.
         return sorted(plan, key=lambda item: item[1].sequence)
+
+    def _next_looker(self) -> _Reply | None:
+        """The reply whose prompt goes on with rows of an image: of several the one that was asked for first."""
+        return next((reply for reply in self._replies if is_row(reply.pending[0])), None)
+
+    def _decode_rows(self, reply: _Reply) -> None:
+        """Decodes rows of an image, which cannot be in one decode with tokens: other replies take turns with them."""
+        most = PREFILL_ROWS if len(self._replies) > 1 else MAX_ROWS
+        sequence = reply.sequence
+        rows = next_rows(sequence.id, len(sequence.tokens), reply.pending, reply.job.pictures, most)
+        try:
+            decode_rows(self._context, rows)
+        except DecodeError as error:
+            self._empty(sequence)
+            reply.job.outputs.put(StageError("llm", f"The model could not look at the image: {error}."))
+            self._end(reply)
+            return
+        sequence.tokens += rows.tokens
+        del reply.pending[: len(rows.tokens)]
 
     def _decode_apart(self, plan: list[tuple[_Reply, Slice]]) -> None:
         """Decodes each slice by itself, so that one that cannot be decoded fails alone."""

@@ -21,10 +21,12 @@ from pipeline.llm.llama_batcher import Job
 from pipeline.llm.llama_calls import CallPlanner
 from pipeline.llm.llama_devices import check_cuda, cuda_device
 from pipeline.llm.llama_files import locate
-from pipeline.llm.llama_native import Cache, Model, NativeError
+from pipeline.llm.llama_native import MAX_ROWS, Cache, Model, NativeError
 from pipeline.llm.llama_reply import Calls, read_reply
+from pipeline.llm.llama_rows import is_row
 from pipeline.llm.llama_sampling import Sampling
 from pipeline.llm.llama_scheduler import Scheduler
+from pipeline.llm.llama_vision import Vision, load_projector, see_all
 from pipeline.llm.markup import MARKERS, REASONING, WITHIN_CALLS
 from pipeline.llm.prompt import EncodedPrompt, PromptEncoder
 from pipeline.stages import EngineOptions, LanguageModelCapabilities, RequestSetting
@@ -59,6 +61,13 @@ class LlamaCpp:
                 "Of a model in several files, the first.",
             ),
         ] = "builtin"
+        projector: Annotated[
+            str | None,
+            Meta(
+                description="Lets the model see: the projector for images that belongs to it (mmproj), the path of a "
+                "GGUF file or hf:OWNER/REPOSITORY:FILE.gguf."
+            ),
+        ] = None
         context: Annotated[
             Annotated[int, Meta(ge=64)] | None,
             Meta(
@@ -161,6 +170,7 @@ class LlamaCpp:
         self._options = options
         self._cache = _cache(options)
         path = locate(options.model)
+        self._vision: Vision | None = None
         (self._model, self._scheduler, self._context), place = load_on(
             options.device, lambda place: self._load(path, place), check_cuda
         )
@@ -172,13 +182,14 @@ class LlamaCpp:
             self._encoder = PromptEncoder(self._model.vocabulary, self._template, self._context)
         except EngineError:
             self._scheduler.close()
-            self._model.close()
+            self._free()
             raise
         self._calls = CallPlanner(self._model.vocabulary, self._template)
         self.capabilities = LanguageModelCapabilities(
             context=self._context,
             tools=True,
             forced_calls=True,
+            vision=self._vision is not None,
             reasoning=self._can_think(),
             heeds=frozenset(get_args(RequestSetting)),
             concurrency=options.sequences,
@@ -216,7 +227,7 @@ class LlamaCpp:
             self._closed = True
         self._scheduler.close()
         self._calls.forget()
-        self._model.close()
+        self._free()
 
     def _load(self, path: Path, place: Place) -> tuple[Model, Scheduler, int]:
         """Loads the weights, and makes room for the sequences. On CUDA a `NativeError` means that it is at fault."""
@@ -231,10 +242,21 @@ class LlamaCpp:
             ) from error
         try:
             context = self._context_length(model)
+            if self._options.projector is not None:
+                self._vision = load_projector(self._options.projector, model, self._threads(model))
             return model, self._start(model, context, place), context
         except Exception:
-            model.close()
+            self._model = model
+            self._free()
             raise
+
+    def _free(self) -> None:
+        if self._vision is not None:
+            self._vision.close()
+        self._model.close()
+
+    def _threads(self, model: Model) -> int:
+        return self._options.threads or (1 if model.weights < SMALL else cores())
 
     def _context_length(self, model: Model) -> int:
         trained = model.trained_context
@@ -272,9 +294,9 @@ class LlamaCpp:
 
     def _start(self, model: Model, context: int, place: Place) -> Scheduler:
         sequences = self._options.sequences
-        threads = self._options.threads or (1 if model.weights < SMALL else cores())
+        threads, rows = self._threads(model), self._vision.most_rows if self._vision else MAX_ROWS
         try:
-            return Scheduler(model, context=context, sequences=sequences, threads=threads, cache=self._cache)
+            return Scheduler(model, context=context, sequences=sequences, threads=threads, cache=self._cache, rows=rows)
         except NativeError as error:
             if place == "cuda":
                 raise
@@ -298,6 +320,7 @@ class LlamaCpp:
     def _prepare(self, request: GenerationRequest, owner: object) -> tuple[Job, EncodedPrompt, Calls]:
         limit = self._options.max_tokens if request.max_tokens is None else request.max_tokens
         thinking = self._options.thinking if request.thinking is None else request.thinking
+        pictures = see_all(self._vision, request.prompt.messages)
         with self._in_use():
             tools, calls, grammar = self._calls.plan(request)
             prompt = self._encoder.encode(
@@ -306,10 +329,18 @@ class LlamaCpp:
                 truncation=request.truncation,
                 thinking=thinking and not calls.forced,
                 opening=calls.form.opening if calls.forced else "",
+                pictures=pictures,
             )
         limit = min(limit, self._context - len(prompt.tokens))
         return (
-            Job(owner, prompt.tokens, limit, self._sampling(request, calls.forced), grammar),
+            Job(
+                owner,
+                prompt.tokens,
+                limit,
+                self._sampling(request, calls.forced),
+                grammar,
+                {picture.number: picture for picture in pictures.values()},
+            ),
             prompt,
             calls,
         )
@@ -349,13 +380,17 @@ class LlamaCppStream:
         try:
             self._engine._scheduler.submit(job)
             for output in read_reply(job, prompt.end, calls, (*self._engine._options.stop, *request.stop)):
-                yield replace(output, left_out=prompt.left_out) if isinstance(output, Generated) else output
+                yield _counted(output, prompt) if isinstance(output, Generated) else output
         finally:
             job.stop()
 
     def close(self) -> None:
         """Stops the stream's replies and frees its sequences."""
         self._engine._scheduler.release(self)
+
+
+def _counted(generated: Generated, prompt: EncodedPrompt) -> Generated:
+    return replace(generated, left_out=prompt.left_out, image_tokens=sum(map(is_row, prompt.tokens)))
 
 
 def _given(asked: T | None, otherwise: T) -> T:

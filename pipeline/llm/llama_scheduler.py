@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from pipeline.errors import StageError
 from pipeline.llm.llama_batcher import Batcher, Job
-from pipeline.llm.llama_native import Cache, Context, Model
+from pipeline.llm.llama_native import MAX_ROWS, Cache, Context, Model
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,10 @@ _Mail: TypeAlias = Job | _Release | _Close
 class Scheduler:
     """Makes replies on a thread of its own. If that thread dies, its jobs fail and the next one starts another."""
 
-    def __init__(self, model: Model, *, context: int, sequences: int, threads: int, cache: Cache) -> None:
-        """Makes the context and starts the thread.
+    def __init__(
+        self, model: Model, *, context: int, sequences: int, threads: int, cache: Cache, rows: int = MAX_ROWS
+    ) -> None:
+        """Makes the context and starts the thread. `rows` is the most rows of an image in one decode.
 
         Raises:
             NativeError: llama.cpp cannot make the context.
@@ -42,6 +44,7 @@ class Scheduler:
         self._sequences = sequences
         self._threads = threads
         self._cache = cache
+        self._rows = rows
         self._lock = threading.Lock()
         self._closed = False
         self._owner = self._hire()
@@ -81,6 +84,7 @@ class Scheduler:
             sequences=self._sequences,
             threads=self._threads,
             cache=self._cache,
+            rows=self._rows,
         )
         return _Owner(context, Batcher(context, self._model.vocabulary, self._sequences))
 

@@ -71,6 +71,4 @@ def check_images(new: Sequence[NewItem], there: Iterable[Conversation], param: s
 
 
 def _is_called(call_id: str, items: Iterable[ConversationItem]) -> bool:
-    return any(
-        isinstance(item, CallItem) and item.call_id == call_id and item.status == "completed" for item in items
-    )
+    return any(isinstance(item, CallItem) and item.call_id == call_id and item.status == "completed" for item in items)

@@ -90,8 +90,8 @@ class Transcripts:
     def show_partial(self, partial: PartialTranscript, spoken: Utterance | None) -> None:
         """Shows the words that were agreed on since the last time; the final transcript may correct them.
 
-        `spoken` is the utterance under way, if one is. Where the client says what is one (push-to-talk), it is told of it
-        by the commit, and of the words after that: until then it would have nothing that they belong to.
+        `spoken` is the utterance under way, if one is. Where the client says what is one (push-to-talk), it is told of
+        it by the commit, and of the words after that: until then it would have nothing that they belong to.
         """
         awaited = self._awaited.get(partial.turn)
         if awaited is not None:

@@ -1,0 +1,240 @@
+"""What a model sees: images → rows of embeddings, made by the projector that belongs to it (llama.cpp's libmtmd)."""
+
+import ctypes
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import llama_cpp as c
+import numpy as np
+from llama_cpp import mtmd_cpp as m
+from numpy.typing import NDArray
+
+from pipeline.errors import EngineError, StageError
+from pipeline.llm.llama_files import locate
+from pipeline.llm.llama_native import MAX_ROWS, Model, NativeError, errors_heard, on_log
+from pipeline.llm.llama_rows import Picture, Pictures, row_token
+from pipeline.types import Image, Message
+
+LOW_DETAIL = 512
+"""Most pixels of a side at `detail: low`, as OpenAI scales it (OpenAI, "Images and vision")."""
+
+MAX_PIXELS = 50_000_000
+"""More than any camera of a phone makes by default. A small file can spell out more than memory holds."""
+
+KEPT_BYTES = 256 * 1024 * 1024
+"""Most bytes of embeddings that are kept: some hundred images of 256 rows for a model of 2048 dimensions, more than the
+sequences hold at once.
+"""
+
+_UNFIT = "hint: you may be using wrong mmproj"
+
+
+class Vision:
+    """A projector. Images are seen one at a time, on the thread that asks: the model goes on with others meanwhile."""
+
+    def __init__(self, path: Path, model: Model, *, threads: int) -> None:
+        """Loads the projector that belongs to `model`.
+
+        Raises:
+            NativeError: it cannot be loaded, does not belong to this model, sees no images, or asks for positions in
+                two dimensions.
+        """
+        params = m.mtmd_context_params_default()
+        params.use_gpu, params.n_threads, params.print_timings = model.on_gpu, threads, False
+        m.mtmd_log_set(on_log, ctypes.c_void_p(0))
+        m.mtmd_helper_log_set(on_log, ctypes.c_void_p(0))
+        with errors_heard() as errors:
+            self._handle = m.mtmd_init_from_file(str(path).encode(), model.handle, params)
+        if not self._handle:
+            raise NativeError(_reason(errors))
+        self._width: int = c.llama_model_n_embd_inp(model.handle)
+        self._seeing = threading.Lock()
+        self._cache = threading.Lock()
+        self._kept: OrderedDict[int, Picture] = OrderedDict()
+        try:
+            if not m.mtmd_support_vision(self._handle):
+                raise NativeError("it is for sound, not for images")
+            if m.mtmd_decode_use_mrope(self._handle):
+                raise NativeError("the model counts positions in two dimensions (M-RoPE), which Parley cannot do yet")
+            self.most_rows = self._most_rows()
+        except BaseException:
+            self.close()
+            raise
+
+    def see(self, image: Image) -> Picture:
+        """Returns what the model sees of an image: at once for one that was seen lately.
+
+        Raises:
+            StageError: the image is damaged or too large, or the projector failed.
+        """
+        number = _number(image)
+        if (known := self._known(number)) is not None:
+            return known
+        with self._seeing:
+            if (known := self._known(number)) is not None:
+                return known  # somebody else has seen it meanwhile
+            if not self._handle:
+                raise StageError("llm", "The language model has been shut down.")
+            picture = self._see(image, number)
+        self._keep(picture)
+        return picture
+
+    def close(self) -> None:
+        """Frees the weights, after the image that is being seen."""
+        with self._seeing:
+            if self._handle:
+                m.mtmd_free(self._handle)
+            self._handle = None
+
+    def _known(self, number: int) -> Picture | None:
+        with self._cache:
+            if number in self._kept:
+                self._kept.move_to_end(number)
+            return self._kept.get(number)
+
+    def _keep(self, picture: Picture) -> None:
+        with self._cache:
+            self._kept[picture.number] = picture
+            total = sum(each.embeddings.nbytes for each in self._kept.values())
+            while total > KEPT_BYTES and len(self._kept) > 1:
+                total -= self._kept.popitem(last=False)[1].embeddings.nbytes
+
+    def _see(self, image: Image, number: int) -> Picture:
+        with self._bitmap(image) as bitmap, self._chunks(bitmap) as chunks:
+            tokens: list[int] = []
+            tiles: list[NDArray[np.float32]] = []
+            causal, count = True, 0
+            for chunk in chunks:
+                if m.mtmd_input_chunk_get_type(chunk) == m.MTMD_INPUT_CHUNK_TYPE_TEXT:
+                    tokens += _text(chunk)
+                    continue
+                tiles.append(self._encode(chunk))
+                causal &= not m.mtmd_decode_use_non_causal(self._handle, chunk)
+                tokens += [row_token(number, row) for row in range(count, count + len(tiles[-1]))]
+                count += len(tiles[-1])
+        if not causal and max(map(len, tiles)) > self.most_rows:
+            raise StageError("llm", f"A tile of the image has more than {self.most_rows} rows.")
+        ends = tuple(int(end) for end in np.cumsum([len(tile) for tile in tiles]))
+        return Picture(number, tuple(tokens), np.concatenate(tiles), ends, causal)
+
+    def _encode(self, chunk: Any) -> NDArray[np.float32]:
+        if code := m.mtmd_encode_chunk(self._handle, chunk):
+            raise StageError("llm", f"The projector could not see the image (mtmd_encode_chunk returned {code}).")
+        shape = (m.mtmd_input_chunk_get_n_tokens(chunk), self._width)
+        return np.ctypeslib.as_array(m.mtmd_get_output_embd(self._handle), shape=shape).copy()
+
+    @contextmanager
+    def _bitmap(self, image: Image) -> Iterator[Any]:
+        """Yields the image's pixels as llama.cpp takes them."""
+        if image.width * image.height > MAX_PIXELS:
+            raise _bad(f"The image has more than {MAX_PIXELS // 1_000_000} million pixels: send a smaller one.")
+        data = (ctypes.c_uint8 * len(image.data)).from_buffer_copy(image.data)
+        with ExitStack() as freed:
+            bitmap = m.mtmd_helper_bitmap_init_from_buf(self._handle, data, len(image.data), False)
+            if not bitmap:
+                raise _bad("The image is damaged: it cannot be read.")
+            freed.callback(m.mtmd_bitmap_free, bitmap)
+            if image.detail == "low" and max(image.width, image.height) > LOW_DETAIL:
+                bitmap = _smaller(bitmap)
+                freed.callback(m.mtmd_bitmap_free, bitmap)
+            yield bitmap
+
+    @contextmanager
+    def _chunks(self, bitmap: Any) -> Iterator[list[Any]]:
+        """Yields what stands for an image in a prompt: pieces of text, and tiles of the image to be encoded."""
+        marker = m.mtmd_get_marker(self._handle)
+        text = m.mtmd_input_text(marker, len(marker), False, True)
+        chunks = m.mtmd_input_chunks_init()
+        try:
+            bitmaps = (m.mtmd_bitmap_p_ctypes * 1)(bitmap)
+            if code := m.mtmd_tokenize(self._handle, chunks, ctypes.byref(text), bitmaps, 1):
+                raise StageError("llm", f"The projector could not take the image (mtmd_tokenize returned {code}).")
+            yield [m.mtmd_input_chunks_get(chunks, index) for index in range(m.mtmd_input_chunks_size(chunks))]
+        finally:
+            m.mtmd_input_chunks_free(chunks)
+
+    def _most_rows(self) -> int:
+        """Returns the most rows that have to be decoded at once: tiles of which the rows look at each other."""
+        if not m.mtmd_decode_use_non_causal(self._handle, None):
+            return MAX_ROWS
+        side = 4096
+        pixels = np.zeros((side, side, 3), np.uint8)
+        bitmap = m.mtmd_bitmap_init(side, side, pixels.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8)))
+        try:
+            with self._chunks(bitmap) as chunks:
+                return max(MAX_ROWS, *(int(m.mtmd_input_chunk_get_n_tokens(chunk)) for chunk in chunks))
+        finally:
+            m.mtmd_bitmap_free(bitmap)
+
+
+def load_projector(projector: str, model: Model, threads: int) -> Vision:
+    """Loads the projector that the option names.
+
+    Raises:
+        EngineError: it is not there, cannot be loaded, or does not belong to the model.
+    """
+    path = locate(projector, "projector")
+    try:
+        return Vision(path, model, threads=threads)
+    except NativeError as error:
+        raise EngineError(
+            f"The projector {path} cannot be used: {error}.",
+            "Name the mmproj file that belongs to this model, or leave it out: the model then sees nothing.",
+            "projector",
+        ) from error
+
+
+def see_all(vision: Vision | None, messages: Iterable[Message]) -> Pictures:
+    """Returns the images of a conversation as the model sees them.
+
+    Raises:
+        StageError: an image is damaged or too large, or the model does not see.
+    """
+    images = [image for message in messages for image in message.images]
+    if images and vision is None:
+        raise StageError("llm", "The language model does not see images.", kind="invalid_request_error")
+    return {image: vision.see(image) for image in images} if vision else {}
+
+
+def _number(image: Image) -> int:
+    detail = b"low" if image.detail == "low" else b""
+    digest = blake2b(image.data, digest_size=8, key=detail).digest()
+    return int.from_bytes(digest, "big")
+
+
+def _text(chunk: Any) -> list[int]:
+    count = ctypes.c_size_t()
+    tokens = m.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(count))
+    return [int(token) for token in tokens[: count.value]]
+
+
+def _smaller(bitmap: Any) -> Any:
+    """Returns a bitmap whose longer side has no more than `LOW_DETAIL` pixels: each is the mean of a square."""
+    width, height = m.mtmd_bitmap_get_nx(bitmap), m.mtmd_bitmap_get_ny(bitmap)
+    data = ctypes.cast(m.mtmd_bitmap_get_data(bitmap), ctypes.POINTER(ctypes.c_uint8))
+    pixels = np.ctypeslib.as_array(data, shape=(height, width, 3))
+    step = -(-max(width, height) // LOW_DETAIL)
+    for axis in (0, 1):
+        starts = np.arange(0, pixels.shape[axis], step)
+        counts = np.diff(np.append(starts, pixels.shape[axis]))
+        sums = np.add.reduceat(pixels.astype(np.uint32), starts, axis=axis)
+        pixels = sums // (counts[:, None, None] if axis == 0 else counts[None, :, None])
+    small = np.ascontiguousarray(pixels.astype(np.uint8))
+    return m.mtmd_bitmap_init(small.shape[1], small.shape[0], small.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8)))
+
+
+def _bad(problem: str) -> StageError:
+    return StageError("llm", problem, code="invalid_image", kind="invalid_request_error")
+
+
+def _reason(errors: list[str]) -> str:
+    """The cause in llama.cpp's log, without the name of the function that tells it."""
+    text = " ".join(" ".join(errors).split())
+    if _UNFIT in text:
+        return "it belongs to another model: " + text.partition("mismatch between ")[2].removesuffix(_UNFIT).strip()
+    return text.rpartition("error: ")[2] or "llama.cpp gave no reason"
