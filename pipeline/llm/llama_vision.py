@@ -1,6 +1,7 @@
 """What a model sees: images → rows of embeddings, made by the projector that belongs to it (llama.cpp's libmtmd)."""
 
 import ctypes
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -12,12 +13,13 @@ from typing import Any
 import llama_cpp as c
 import numpy as np
 from llama_cpp import mtmd_cpp as m
+from llama_cpp._ggml import libggml
 from numpy.typing import NDArray
 
 from pipeline.errors import EngineError, StageError
 from pipeline.llm.llama_files import locate
 from pipeline.llm.llama_native import MAX_ROWS, Model, NativeError, errors_heard, on_log
-from pipeline.llm.llama_rows import Picture, Pictures, row_token
+from pipeline.llm.llama_rows import Picture, Pictures, is_row, row_token
 from pipeline.types import Image, Message
 
 LOW_DETAIL = 512
@@ -44,6 +46,7 @@ class Vision:
             NativeError: it cannot be loaded, does not belong to this model, sees no images, or asks for positions in
                 two dimensions.
         """
+        _check_whole(path)
         params = m.mtmd_context_params_default()
         params.use_gpu, params.n_threads, params.print_timings = model.on_gpu, threads, False
         m.mtmd_log_set(on_log, ctypes.c_void_p(0))
@@ -61,7 +64,7 @@ class Vision:
                 raise NativeError("it is for sound, not for images")
             if m.mtmd_decode_use_mrope(self._handle):
                 raise NativeError("the model counts positions in two dimensions (M-RoPE), which Parley cannot do yet")
-            self.most_rows = self._most_rows()
+            self.most_rows = self._try_out()
         except BaseException:
             self.close()
             raise
@@ -110,7 +113,7 @@ class Vision:
             tiles: list[NDArray[np.float32]] = []
             causal, count = True, 0
             for chunk in chunks:
-                if m.mtmd_input_chunk_get_type(chunk) == m.MTMD_INPUT_CHUNK_TYPE_TEXT:
+                if _is_text(chunk):
                     tokens += _text(chunk)
                     continue
                 tiles.append(self._encode(chunk))
@@ -158,18 +161,26 @@ class Vision:
         finally:
             m.mtmd_input_chunks_free(chunks)
 
-    def _most_rows(self) -> int:
-        """Returns the most rows that have to be decoded at once: tiles of which the rows look at each other."""
-        if not m.mtmd_decode_use_non_causal(self._handle, None):
-            return MAX_ROWS
-        side = 4096
+    def _try_out(self) -> int:
+        """Returns the most rows that have to be decoded at once: those of a tile of a large image, where they look at
+        each other.
+
+        Raises:
+            NativeError: the model has not the tokens that the projector puts around images.
+        """
+        side = 2048
         pixels = np.zeros((side, side, 3), np.uint8)
         bitmap = m.mtmd_bitmap_init(side, side, pixels.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8)))
         try:
             with self._chunks(bitmap) as chunks:
-                return max(MAX_ROWS, *(int(m.mtmd_input_chunk_get_n_tokens(chunk)) for chunk in chunks))
+                texts = [chunk for chunk in chunks if _is_text(chunk)]
+                if any(is_row(token) for chunk in texts for token in _text(chunk)):
+                    problem = "the model's vocabulary lacks the tokens that are put around images"
+                    raise NativeError(problem)
+                rows = max(int(m.mtmd_input_chunk_get_n_tokens(chunk)) for chunk in chunks if chunk not in texts)
         finally:
             m.mtmd_bitmap_free(bitmap)
+        return max(MAX_ROWS, rows) if m.mtmd_decode_use_non_causal(self._handle, None) else MAX_ROWS
 
 
 def load_projector(projector: str, model: Model, threads: int) -> Vision:
@@ -207,6 +218,10 @@ def _number(image: Image) -> int:
     return int.from_bytes(digest, "big")
 
 
+def _is_text(chunk: Any) -> bool:
+    return bool(m.mtmd_input_chunk_get_type(chunk) == m.MTMD_INPUT_CHUNK_TYPE_TEXT)
+
+
 def _text(chunk: Any) -> list[int]:
     count = ctypes.c_size_t()
     tokens = m.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(count))
@@ -233,8 +248,40 @@ def _bad(problem: str) -> StageError:
 
 
 def _reason(errors: list[str]) -> str:
-    """The cause in llama.cpp's log, without the name of the function that tells it."""
+    """The cause in llama.cpp's log, without the names of the functions that tell it: the first line says most."""
     text = " ".join(" ".join(errors).split())
     if _UNFIT in text:
-        return "it belongs to another model: " + text.partition("mismatch between ")[2].removesuffix(_UNFIT).strip()
-    return text.rpartition("error: ")[2] or "llama.cpp gave no reason"
+        return "it belongs to another model: " + text.partition("mismatch between ")[2].partition(" hint:")[0]
+    if not errors:
+        return "llama.cpp gave no reason"
+    return re.sub(r"^(clip_init: failed to load model '.*?': )?\w+: (error: )?", "", errors[0])
+
+
+class _GgufParams(ctypes.Structure):
+    _fields_ = (("no_alloc", ctypes.c_bool), ("context", ctypes.c_void_p))
+
+
+def _check_whole(path: Path) -> None:
+    """Raises NativeError when the file ends before its last tensor, which libmtmd does not see."""
+    ggml = libggml
+    ggml.gguf_init_from_file.argtypes = (ctypes.c_char_p, _GgufParams)
+    ggml.gguf_init_from_file.restype = ctypes.c_void_p
+    for name, more in (("n_tensors", ()), ("data_offset", ()), ("tensor_offset", _INDEX), ("tensor_size", _INDEX)):
+        function = getattr(ggml, f"gguf_get_{name}")
+        function.argtypes, function.restype = (ctypes.c_void_p, *more), ctypes.c_size_t
+    ggml.gguf_free.argtypes, ggml.gguf_free.restype = (ctypes.c_void_p,), None
+    with errors_heard():
+        file = ggml.gguf_init_from_file(str(path).encode(), _GgufParams(True, None))
+    if not file:
+        return  # libmtmd says better what is wrong with it
+    try:
+        count, start = ggml.gguf_get_n_tensors(file), ggml.gguf_get_data_offset(file)
+        ends = (ggml.gguf_get_tensor_offset(file, at) + ggml.gguf_get_tensor_size(file, at) for at in range(count))
+        end = start + max(ends, default=0)
+    finally:
+        ggml.gguf_free(file)
+    if path.stat().st_size < end:
+        raise NativeError(f"the file has {path.stat().st_size} bytes of {end}")
+
+
+_INDEX = (ctypes.c_int64,)
