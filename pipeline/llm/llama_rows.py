@@ -54,6 +54,10 @@ Pictures: TypeAlias = Mapping[Image, Picture]
 """The images of a conversation, as the model sees them."""
 
 
+def by_number(pictures: Pictures) -> dict[int, Picture]:
+    return {picture.number: picture for picture in pictures.values()}
+
+
 def is_row(token: int) -> bool:
     """Whether it stands for a row of an image, and is no token."""
     return token < 0
@@ -73,13 +77,6 @@ def next_rows(sequence: int, start: int, pending: Sequence[int], pictures: Mappi
         end = min(end, first + most)
     rows = slice(first, end)
     return Rows(sequence, start, list(pending[: end - first]), picture.embeddings[rows], picture.causal)
-
-
-def before_cut(tokens: Sequence[int], length: int) -> int:
-    """Returns the most tokens up to `length` that do not end within a tile of an image: what to keep of a sequence."""
-    while 0 < length < len(tokens) and is_row(tokens[length]) and is_row(tokens[length - 1]):
-        length -= 1
-    return length
 
 
 def row_token(number: int, row: int) -> int:

@@ -5,7 +5,8 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ class Vision:
         self._seeing = threading.Lock()
         self._cache = threading.Lock()
         self._kept: OrderedDict[int, Picture] = OrderedDict()
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="parley-vision")
         try:
             if not m.mtmd_support_vision(self._handle):
                 raise NativeError("it is for sound, not for images")
@@ -89,10 +91,19 @@ class Vision:
 
     def close(self) -> None:
         """Frees the weights, after the image that is being seen."""
+        self._ahead.shutdown(cancel_futures=True)
         with self._seeing:
             if self._handle:
                 m.mtmd_free(self._handle)
             self._handle = None
+
+    def seen(self, image: Image) -> Picture | None:
+        """Returns what the model has seen of an image lately; None: it has not, and begins to, on another thread."""
+        known = self._known(_number(image))
+        if known is None:
+            with suppress(RuntimeError):  # it has been closed
+                self._ahead.submit(self.see, image)
+        return known
 
     def _known(self, number: int) -> Picture | None:
         with self._cache:
@@ -210,6 +221,14 @@ def see_all(vision: Vision | None, messages: Iterable[Message]) -> Pictures:
     if images and vision is None:
         raise StageError("llm", "The language model does not see images.", kind="invalid_request_error")
     return {image: vision.see(image) for image in images} if vision else {}
+
+
+def seen(vision: Vision | None, messages: Iterable[Message]) -> Pictures | None:
+    """Returns the images of a conversation as the model has seen them; None: some it has not, or it does not see."""
+    images = [image for message in messages for image in message.images]
+    found = {image: vision.seen(image) if vision else None for image in images}
+    pictures = {image: picture for image, picture in found.items() if picture is not None}
+    return pictures if len(pictures) == len(found) else None
 
 
 def _number(image: Image) -> int:
