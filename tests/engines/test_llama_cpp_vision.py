@@ -2,6 +2,7 @@
 
 import ctypes
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from llama_cpp import mtmd_cpp as m
 from pipeline.errors import EngineError, PromptTooLongError, StageError
 from pipeline.images import image_of
 from pipeline.llm import llama_batcher, llama_vision
+from pipeline.llm.llama_ahead import Prefill
 from pipeline.llm.llama_batcher import PREFILL_ROWS
 from pipeline.llm.llama_cpp import LlamaCpp, LlamaCppStream
 from pipeline.llm.llama_native import MAX_ROWS, Context, Slice
@@ -238,6 +240,38 @@ def test_what_was_seen_long_ago_is_forgotten(load: Callable[..., LlamaCpp], monk
     engine._vision.see(noise(3))
     assert engine._vision.see(noise(1)) is kept[0], "what was asked for since goes later"
     assert engine._vision.see(noise(2)) is not kept[1]
+
+
+def test_an_image_is_looked_at_and_decoded_while_the_user_speaks_of_it(
+    tmp_path: Path, load: Callable[..., LlamaCpp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = counted(monkeypatch, llama_vision.Vision, "_encode")
+    engine = load(projector=seeing_gguf.write_projector(tmp_path / "large.gguf", side=10 * PATCH))
+    stream = engine.open()
+    spoken = GenerationRequest(Prompt((look(plain(RED)), Message("user", "What"))))
+    prefill(engine, stream, spoken)
+    engine._vision._ahead.submit(list).result(PATIENCE_S)  # it is behind the image in the line
+    assert len(encoded) == 1, "nobody waits for it"
+    prefill(engine, stream, spoken)
+    said, generated = ask(stream, look(plain(RED)), Message("user", "What is it?"))
+    assert said == "red"
+    assert len(encoded) == 1
+    assert generated.cached_tokens > generated.image_tokens == 100
+
+
+def test_a_damaged_image_is_no_trouble_before_a_reply_is_asked_for(load: Callable[..., LlamaCpp]) -> None:
+    engine = load()
+    stream = engine.open()
+    prefill(engine, stream, GenerationRequest(Prompt((look(damaged()), Message("user", "What")))))
+    assert ask(stream, look(plain(RED)))[0] == "red"
+
+
+def prefill(engine: LlamaCpp, stream: LlamaCppStream, asked: GenerationRequest) -> None:
+    """Has a prompt computed ahead, and waits until that is through: what is put in line behind it has its turn."""
+    through = threading.Event()
+    stream.prefill(asked)
+    engine._scheduler.prefill(Prefill(object(), lambda: [through.set()][:0]))  # type: ignore[func-returns-value,list-item]
+    assert through.wait(PATIENCE_S)
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, of: Any, name: str) -> list[Any]:
