@@ -5,13 +5,17 @@ All of this belongs to one thread (llama_scheduler.py) and needs no locks.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.llm.llama_memory import Memory
 from pipeline.llm.llama_native import Context, DecodeError, Slice
 from pipeline.llm.llama_rows import Picture, decode_rows, is_row, next_rows, text_before_rows
+from pipeline.types import GenerationRequest, Message
 
 log = logging.getLogger(__name__)
+
+ENDINGS = (" so", ", or")
+"""Two ways in which a message may go on: what comes before is in the prompt whichever it is."""
 
 AHEAD_ROWS = 16
 """Rows in a step: what a reply that is asked for meanwhile waits for at most. There is time enough while somebody
@@ -90,3 +94,12 @@ class Ahead:
         finally:
             self._memory.give_back(sequence)
         return len(sequence.tokens) < len(tokens)
+
+
+def going_on(request: GenerationRequest, ending: str) -> GenerationRequest:
+    """A request in which the user's newest message goes on; a new one, if the newest is not the user's."""
+    messages = request.prompt.messages
+    if messages and messages[-1].role == "user":
+        newest = replace(messages[-1], text=messages[-1].text.rstrip() + ending)
+        return replace(request, prompt=replace(request.prompt, messages=(*messages[:-1], newest)))
+    return replace(request, prompt=replace(request.prompt, messages=(*messages, Message("user", ending))))

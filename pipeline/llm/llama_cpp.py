@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from pipeline.device import Place, cores, load_on
 from pipeline.errors import EngineError, StageError
-from pipeline.llm.llama_ahead import Prefill
+from pipeline.llm.llama_ahead import ENDINGS, Prefill, going_on
 from pipeline.llm.llama_batcher import Job
 from pipeline.llm.llama_cache import CacheOptions, CacheType
 from pipeline.llm.llama_calls import CallPlanner
@@ -41,9 +41,6 @@ from pipeline.workers import CancelToken
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-ENDINGS = (" so", ", or")
-"""Two ways in which a message may go on: what comes before is in the prompt whichever it is."""
 
 DEFAULT_CONTEXT = 4096
 MAX_SEQUENCES = 32
@@ -371,7 +368,7 @@ class LlamaCpp:
         if rows is not None:
             rows |= by_number(pictures)
         try:
-            one, other = (self._prepare(_going_on(request, ending), None, pictures)[0].prompt for ending in ENDINGS)
+            one, other = (self._prepare(going_on(request, ending), None, pictures)[0].prompt for ending in ENDINGS)
         except StageError as error:
             log.debug("nothing to compute ahead: %s", error)
             return []
@@ -435,15 +432,6 @@ def _counted(generated: Generated, prompt: EncodedPrompt) -> Generated:
 
 def _given(asked: T | None, otherwise: T) -> T:
     return otherwise if asked is None else asked
-
-
-def _going_on(request: GenerationRequest, ending: str) -> GenerationRequest:
-    """A request in which the user's newest message goes on; a new one, if the newest is not the user's."""
-    messages = request.prompt.messages
-    if messages and messages[-1].role == "user":
-        newest = replace(messages[-1], text=messages[-1].text.rstrip() + ending)
-        return replace(request, prompt=replace(request.prompt, messages=(*messages[:-1], newest)))
-    return replace(request, prompt=replace(request.prompt, messages=(*messages, Message("user", ending))))
 
 
 def _loads(path: Path) -> bool:
