@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.llm.llama_memory import Memory
 from pipeline.llm.llama_native import Context, DecodeError, Slice
-from pipeline.llm.llama_rows import Picture, decode_rows, is_row, next_rows, text_before_rows
+from pipeline.llm.llama_rows import Picture, decode_rows, is_row, next_rows, position, text_before_rows
 from pipeline.types import GenerationRequest, Message
 
 log = logging.getLogger(__name__)
@@ -80,12 +80,12 @@ class Ahead:
         pending = tokens[start:]
         try:
             if pending and is_row(pending[0]):
-                rows = next_rows(sequence.id, start, pending, prefill.pictures, AHEAD_ROWS)
+                rows = next_rows(sequence.id, sequence.tokens, pending, prefill.pictures, AHEAD_ROWS)
                 decode_rows(self._context, rows)
                 sequence.tokens += rows.tokens
             elif pending:
                 piece = pending[: text_before_rows(pending, min(AHEAD_ROWS, len(pending)))]
-                self._context.decode([Slice(sequence.id, start, piece, False)])
+                self._context.decode([Slice(sequence.id, position(sequence.tokens), piece, False)])
                 sequence.tokens += piece
         except DecodeError as error:
             log.warning("a prompt could not be computed ahead: %s", error)

@@ -14,7 +14,7 @@ from pipeline.errors import StageError
 from pipeline.llm.llama_ahead import Ahead, Prefill
 from pipeline.llm.llama_memory import LEAST_SAVED, Memory, Sequence, common_prefix
 from pipeline.llm.llama_native import MAX_ROWS, Context, DecodeError, Slice, Vocabulary
-from pipeline.llm.llama_rows import Picture, decode_rows, is_row, next_rows, text_before_rows
+from pipeline.llm.llama_rows import Picture, decode_rows, is_row, next_rows, position, text_before_rows
 from pipeline.llm.llama_sampling import Grammar, Sampler, Sampling
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,8 @@ class Batcher:
             if len(reply.pending) > 1:
                 room -= size
             sequence = reply.sequence
-            piece = Slice(sequence.id, len(sequence.tokens), reply.pending[:size], size == len(reply.pending))
+            start = position(sequence.tokens)
+            piece = Slice(sequence.id, start, reply.pending[:size], size == len(reply.pending))
             plan.append((reply, piece))
         # Only neighbours by id are decoded in one pass, see `Context`.
         return sorted(plan, key=lambda item: item[1].sequence)
@@ -207,7 +208,7 @@ class Batcher:
         """Decodes rows of an image, which cannot be in one decode with tokens: other replies take turns with them."""
         most = PREFILL_ROWS if len(self._replies) > 1 else MAX_ROWS
         sequence = reply.sequence
-        rows = next_rows(sequence.id, len(sequence.tokens), reply.pending, reply.job.pictures, most)
+        rows = next_rows(sequence.id, sequence.tokens, reply.pending, reply.job.pictures, most)
         try:
             decode_rows(self._context, rows)
         except DecodeError as error:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.llm.llama_native import Context, DecodeError
 from pipeline.types import Image
 
-_ROW_BITS = 20
+_ROW_BITS, _STEP_BITS = 20, 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,29 +24,31 @@ class Picture:
     """An image as a model sees it. `number` follows from its bytes.
 
     `tokens` are what stands for it in a prompt: its rows, with the text that some models want around and between them.
-    `embeddings` are the rows, [rows, width]. `ends` are the rows at which its tiles end. Unless it is `causal`, the
-    rows of a tile look at each other, and have to be decoded together.
+    `embeddings` are the rows, [rows, width]. `positions` are theirs, [kinds, rows], from that of their tile's first row
+    on: one kind, or four where the model counts in two dimensions. `ends` are the rows where its tiles end. Unless it
+    is `causal`, the rows of a tile look at each other, and have to be decoded together.
     """
 
     number: int
     tokens: tuple[int, ...]
     embeddings: NDArray[np.float32]
+    positions: NDArray[np.int32]
     ends: tuple[int, ...]
     causal: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Consecutive rows of an image, to be decoded from position `start` of a sequence on.
+    """Consecutive rows of an image, to be decoded at `positions` ([kinds, rows]) of a sequence.
 
     `tokens` stand for them in lists of tokens. Unless `causal`, each row looks at all of them, not at those before it.
     `embeddings` are [rows, width].
     """
 
     sequence: int
-    start: int
     tokens: list[int]
     embeddings: NDArray[np.float32]
+    positions: NDArray[np.int32]
     causal: bool
 
 
@@ -68,25 +70,61 @@ def text_before_rows(tokens: Sequence[int], most: int) -> int:
     return next((index for index in range(most) if is_row(tokens[index])), most)
 
 
-def next_rows(sequence: int, start: int, pending: Sequence[int], pictures: Mapping[int, Picture], most: int) -> Rows:
-    """Returns the rows that `pending` begins with: up to `most` of them, or a whole tile where it has to be whole."""
+def next_rows(
+    sequence: int, held: Sequence[int], pending: Sequence[int], pictures: Mapping[int, Picture], most: int
+) -> Rows:
+    """Returns the rows that `pending` begins with: up to `most` of them, or a whole tile where it has to be whole.
+    `held` are the tokens that the sequence holds.
+    """
     number, first = _place(pending[0])
     picture = pictures[number]
     end = next(end for end in picture.ends if end > first)
+    begin = max((end for end in picture.ends if end <= first), default=0)
     if picture.causal:
         end = min(end, first + most)
     rows = slice(first, end)
-    return Rows(sequence, start, list(pending[: end - first]), picture.embeddings[rows], picture.causal)
+    start = position(held[: len(held) - (first - begin)])
+    # What is the same for all rows of a picture, wherever it stands, is no position.
+    moves = np.array([[1]] if len(picture.positions) == 1 else [[1], [1], [1], [0]], np.int32)
+    return Rows(
+        sequence,
+        list(pending[: end - first]),
+        picture.embeddings[rows],
+        picture.positions[:, rows] + start * moves,
+        picture.causal,
+    )
 
 
-def row_token(number: int, row: int) -> int:
-    """What stands for a row of a picture in a list of tokens."""
-    return -(number << _ROW_BITS | row) - 1
+def position(tokens: Sequence[int]) -> int:
+    """Returns the position behind tokens. A row takes one, but where the model counts in two dimensions: there a tile
+    takes as many as its longer side has rows.
+    """
+    if min(tokens, default=0) >= 0:
+        return len(tokens)  # as a rule, and in every step
+    return sum(_step(token) if is_row(token) else 1 for token in tokens)
+
+
+def before_tile(tokens: Sequence[int], length: int) -> int:
+    """Returns how many of the first `length` tokens a sequence can be cut down to: it cannot be cut where several rows
+    have the same position.
+    """
+    while length and is_row(tokens[length - 1]) and not _step(tokens[length - 1]):
+        length -= 1
+    return length
+
+
+def row_token(number: int, row: int, step: int = 1) -> int:
+    """What stands for a row of a picture in a list of tokens. `step` is how many positions it takes."""
+    return -((number << _STEP_BITS | step) << _ROW_BITS | row) - 1
 
 
 def _place(token: int) -> tuple[int, int]:
     """Returns which picture a token stands for a row of, and which row."""
-    return -(token + 1) >> _ROW_BITS, -(token + 1) & (1 << _ROW_BITS) - 1
+    return -(token + 1) >> _ROW_BITS + _STEP_BITS, -(token + 1) & (1 << _ROW_BITS) - 1
+
+
+def _step(token: int) -> int:
+    return -(token + 1) >> _ROW_BITS & (1 << _STEP_BITS) - 1
 
 
 def decode_rows(context: Context, rows: Rows) -> None:
@@ -113,7 +151,7 @@ class _RowBatch:
     def __init__(self, rows: Rows) -> None:
         count = len(rows.embeddings)
         self._embeddings = np.ascontiguousarray(rows.embeddings, np.float32)
-        self._positions = np.arange(rows.start, rows.start + count, dtype=np.int32)
+        self._positions = np.ascontiguousarray(rows.positions, np.int32)
         self._counts = np.ones(count, np.int32)
         self._sequence = np.array([rows.sequence], np.int32)
         self._pointers = np.full(count, self._sequence.ctypes.data, np.uintp)

@@ -44,8 +44,7 @@ class Vision:
         """Loads the projector that belongs to `model`.
 
         Raises:
-            NativeError: it cannot be loaded, does not belong to this model, sees no images, or asks for positions in
-                two dimensions.
+            NativeError: it cannot be loaded, does not belong to this model, or sees no images.
         """
         _check_whole(path)
         params = m.mtmd_context_params_default()
@@ -64,8 +63,6 @@ class Vision:
         try:
             if not m.mtmd_support_vision(self._handle):
                 raise NativeError("it is for sound, not for images")
-            if m.mtmd_decode_use_mrope(self._handle):
-                raise NativeError("the model counts positions in two dimensions (M-RoPE), which Parley cannot do yet")
             self.most_rows = self._try_out()
         except BaseException:
             self.close()
@@ -122,6 +119,7 @@ class Vision:
         with self._bitmap(image) as bitmap, self._chunks(bitmap) as chunks:
             tokens: list[int] = []
             tiles: list[NDArray[np.float32]] = []
+            positions: list[NDArray[np.int32]] = []
             causal, count = True, 0
             for chunk in chunks:
                 if _is_text(chunk):
@@ -129,18 +127,37 @@ class Vision:
                     continue
                 tiles.append(self._encode(chunk))
                 causal &= not m.mtmd_decode_use_non_causal(self._handle, chunk)
-                tokens += [row_token(number, row) for row in range(count, count + len(tiles[-1]))]
-                count += len(tiles[-1])
+                positions.append(self._positions(chunk))
+                steps = self._steps(chunk)
+                tokens += [row_token(number, count + row, step) for row, step in enumerate(steps)]
+                count += len(steps)
         if not causal and max(map(len, tiles)) > self.most_rows:
             raise StageError("llm", f"A tile of the image has more than {self.most_rows} rows.")
         ends = tuple(int(end) for end in np.cumsum([len(tile) for tile in tiles]))
-        return Picture(number, tuple(tokens), np.concatenate(tiles), ends, causal)
+        places = np.concatenate(positions, axis=1)
+        return Picture(number, tuple(tokens), np.concatenate(tiles), places, ends, causal)
 
     def _encode(self, chunk: Any) -> NDArray[np.float32]:
         if code := m.mtmd_encode_chunk(self._handle, chunk):
             raise StageError("llm", f"The projector could not see the image (mtmd_encode_chunk returned {code}).")
         shape = (m.mtmd_input_chunk_get_n_tokens(chunk), self._width)
         return np.ctypeslib.as_array(m.mtmd_get_output_embd(self._handle), shape=shape).copy()
+
+    def _positions(self, chunk: Any) -> NDArray[np.int32]:
+        """Returns the positions of the rows of a tile, [kinds, rows]."""
+        count = m.mtmd_input_chunk_get_n_tokens(chunk)
+        if not m.mtmd_decode_use_mrope(self._handle):
+            return np.arange(count, dtype=np.int32)[np.newaxis]
+        places = (m.mtmd_decoder_pos * count)()
+        m.mtmd_helper_image_get_decoder_pos(m.mtmd_input_chunk_get_tokens_image(chunk), 0, places)
+        return np.array([[place.t, place.y, place.x, place.z] for place in places], np.int32).T
+
+    def _steps(self, chunk: Any) -> list[int]:
+        """Returns how many positions each row of a tile takes: the last all of them, where rows share positions."""
+        count = m.mtmd_input_chunk_get_n_tokens(chunk)
+        if not m.mtmd_decode_use_mrope(self._handle):
+            return [1] * count
+        return [0] * (count - 1) + [m.mtmd_input_chunk_get_n_pos(chunk)]
 
     @contextmanager
     def _bitmap(self, image: Image) -> Iterator[Any]:

@@ -20,7 +20,7 @@ from pipeline.llm.llama_ahead import Prefill
 from pipeline.llm.llama_batcher import PREFILL_ROWS
 from pipeline.llm.llama_cpp import LlamaCpp, LlamaCppStream
 from pipeline.llm.llama_native import MAX_ROWS, Context, Slice
-from pipeline.llm.llama_rows import Picture, Rows, is_row, next_rows, row_token, text_before_rows
+from pipeline.llm.llama_rows import Picture, Rows, before_tile, is_row, next_rows, position, row_token, text_before_rows
 from pipeline.types import Generated, GenerationRequest, Image, Message, Prompt
 from pipeline.workers import CancelToken
 from tests.engines import seeing_gguf, tiny_gguf
@@ -158,23 +158,35 @@ PATIENCE_S = 20.0
 FIRST = 8
 """Tokens of a reply that are compared. Rows that are decoded in other company differ in their last bits."""
 
-KINDS: list[tuple[Kind, int, int]] = [
-    ("mlp", SIDE, 0),
-    ("mlp", 10 * PATCH, 1),  # more rows than a decode takes
-    ("idefics3", SIDE, 2),  # tiles with text between them
-    ("gemma3", 4 * SIDE, 3),  # rows that look at each other
-    ("gemma3", 9 * 4 * PATCH, 4),  # more of them than a decode of tokens takes
+KINDS: list[tuple[Kind, int, int, int]] = [
+    ("mlp", SIDE, 0, 40),
+    ("mlp", 10 * PATCH, 1, 40),  # more rows than a decode takes
+    ("idefics3", SIDE, 2, 60),  # tiles with text between them
+    ("gemma3", 4 * SIDE, 3, 40),  # rows that look at each other
+    ("gemma3", 9 * 4 * PATCH, 4, 40),  # more of them than a decode of tokens takes
+    ("qwen2vl_merger", SIDE, 5, 200),  # positions in two dimensions, and more rows than a decode takes
 ]
 
 
-@pytest.mark.parametrize(("kind", "side", "seed"), KINDS)
+def files(folder: Path, kind: Kind, side: int, seed: int) -> tuple[Path, Path]:
+    """A model with random weights, and a projector for it."""
+    model = tiny_gguf.write(
+        folder / "tiny.gguf",
+        never_ends=True,
+        context=2048,
+        words=AROUND_TILES,
+        two_dimensions=kind == "qwen2vl_merger",
+    )
+    return model, seeing_gguf.write_projector(folder / f"{kind}.gguf", kind, side=side, seed=seed)
+
+
+@pytest.mark.parametrize("case", KINDS)
 def test_a_prompt_with_an_image_is_decoded_as_by_the_library_itself(
-    tmp_path: Path, load: Callable[..., LlamaCpp], kind: Kind, side: int, seed: int
+    tmp_path: Path, load: Callable[..., LlamaCpp], case: tuple[Kind, int, int, int]
 ) -> None:
-    model = tiny_gguf.write(tmp_path / "tiny.gguf", never_ends=True, context=2048, words=AROUND_TILES)
-    projector = seeing_gguf.write_projector(tmp_path / f"{kind}.gguf", kind, side=side, seed=seed)
-    engine = load(model, projector, context=2048, max_tokens=FIRST)
-    for image in (noise(seed), noise(seed + 100)):
+    kind, side, seed, width = case
+    engine = load(*files(tmp_path, kind, side, seed), context=2048, max_tokens=FIRST)
+    for image in (noise(seed), noise(seed + 100, width, 2 * width // 3)):
         job = engine._prepare(GenerationRequest(Prompt((look(image),))), object())[0]
         engine._scheduler.submit(job)
         pieces: list[bytes] = []
@@ -229,6 +241,33 @@ def test_what_was_stopped_within_an_image_goes_on_where_it_was(
     assert said == "red"
     behind = len("<|im_end|>\n<|im_start|>assistant\n".removeprefix("<|im_end|>"))
     assert generated.input_tokens - generated.image_tokens - behind < generated.cached_tokens < generated.input_tokens
+
+
+@pytest.mark.parametrize("kind", ["mlp", "qwen2vl_merger"])
+def test_a_prompt_of_which_a_part_is_there_is_decoded_like_a_new_one(
+    tmp_path: Path, load: Callable[..., LlamaCpp], monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    """What is there was computed ahead, or for another turn, or until a reply was stopped within an image."""
+    weights = files(tmp_path, kind, 10 * PATCH, 1)
+    options: dict[str, Any] = {"context": 2048, "max_tokens": FIRST, "sequences": 1}
+    image = noise(1, 160, 160)
+    turns = [look(image), Message("assistant", "Grey."), look(noise(2, 100, 160), text="And this?")]
+    first, second = (GenerationRequest(Prompt(tuple(turns[:count]))) for count in (1, 3))
+    expected = [text(generate(load(*weights, **options).open(), asked)) for asked in (first, second)]
+
+    ahead = load(*weights, **options).open()
+    ahead._engine._vision.see(image)
+    prefill(ahead._engine, ahead, first)
+    replies = [generate(ahead, first), generate(ahead, second)]
+    assert [text(reply) for reply in replies] == expected
+    assert all(end(reply).cached_tokens > 80 for reply in replies)
+
+    stopped, cancel, decode = load(*weights, **options).open(), CancelToken(), llama_batcher.decode_rows
+    monkeypatch.setattr(llama_batcher, "decode_rows", lambda *given: (decode(*given), cancel.cancel()))
+    generate(stopped, second, cancel)
+    monkeypatch.setattr(llama_batcher, "decode_rows", decode)
+    other = GenerationRequest(Prompt((look(noise(3, 160, 160)),)))
+    assert [text(generate(stopped, asked)) for asked in (second, other, second)][::2] == [expected[1]] * 2
 
 
 def test_what_was_seen_long_ago_is_forgotten(load: Callable[..., LlamaCpp], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,12 +450,6 @@ def test_a_vocabulary_without_what_is_put_around_images_stops_the_start(
         load(projector=seeing_gguf.write_projector(tmp_path / "tiles.gguf", "idefics3", seed=1))
 
 
-def test_positions_in_two_dimensions_stop_the_start(tmp_path: Path, load: Callable[..., LlamaCpp]) -> None:
-    model = tiny_gguf.write(tmp_path / "two.gguf", two_dimensions=True)
-    with pytest.raises(EngineError, match="M-RoPE"):
-        load(model, seeing_gguf.write_projector(tmp_path / "qwen.gguf", "qwen2vl_merger", seed=1))
-
-
 # --- rows among tokens ------------------------------------------------------------------------------------------------
 
 
@@ -434,12 +467,24 @@ def test_no_more_rows_are_taken_than_there_is_room_for_but_whole_tiles_where_the
     causal: bool, most: int, taken: list[int]
 ) -> None:
     pending = [row_token(7, row) for row in range(5)]
-    shown = Picture(7, tuple(pending), np.arange(10.0, dtype=np.float32).reshape(5, 2), (3, 5), causal)
-    seen: list[float] = []
+    embeddings = np.arange(10.0, dtype=np.float32).reshape(5, 2)
+    places = np.array([[0, 1, 2, 0, 1]], np.int32)
+    shown = Picture(7, tuple(pending), embeddings, places, (3, 5), causal)
+    held, seen, positions = list(range(40)), list[float](), list[int]()
     for count in taken:
-        rows = next_rows(0, 40 + len(seen), pending, {7: shown}, most)
+        rows = next_rows(0, held, pending, {7: shown}, most)
         assert rows.tokens == pending[:count]
-        assert rows.start == 40 + len(seen)
         seen += rows.embeddings[:, 0].tolist()
+        positions += rows.positions[0].tolist()
+        held += rows.tokens
         del pending[:count]
     assert seen == [0, 2, 4, 6, 8]
+    assert positions == [40, 41, 42, 43, 44]
+
+
+def test_in_two_dimensions_a_tile_takes_as_many_positions_as_its_longer_side() -> None:
+    tile = [row_token(7, row, step) for row, step in enumerate([0, 0, 0, 0, 0, 3])]
+    held = [1, 2, *tile, 3]
+    assert position(held) == 2 + 3 + 1
+    assert [before_tile(held, length) for length in range(10)] == [0, 1, 2, 2, 2, 2, 2, 2, 8, 9]
+    assert not any(map(before_tile, ([], []), (0, 0)))
