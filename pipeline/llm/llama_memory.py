@@ -18,7 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pipeline.llm.llama_native import Context, NativeError
-from pipeline.llm.llama_rows import before_tile, position
+from pipeline.llm.llama_rows import position
 
 log = logging.getLogger(__name__)
 
@@ -187,10 +187,8 @@ class Memory:
     def _shorten_to(self, sequence: Sequence, prompt: list[int], most: int) -> None:
         """Forgets what a sequence holds beyond the first `most` tokens of a prompt: all if it cannot go back."""
         length = min(common_prefix(sequence.tokens, prompt), most)
-        if length < len(sequence.tokens):
-            length = before_tile(sequence.tokens, length)
-            if not self._context.trim(sequence.id, position(sequence.tokens[:length])):
-                length = 0
+        if length < len(sequence.tokens) and not self._context.trim(sequence.id, position(sequence.tokens[:length])):
+            length = 0
         del sequence.tokens[length:]
 
     def _choose(self, owner: object, prompt: list[int], *, for_reply: bool) -> Sequence | None:

@@ -104,15 +104,6 @@ def position(tokens: Sequence[int]) -> int:
     return sum(_step(token) if is_row(token) else 1 for token in tokens)
 
 
-def before_tile(tokens: Sequence[int], length: int) -> int:
-    """Returns how many of the first `length` tokens a sequence can be cut down to: it cannot be cut where several rows
-    have the same position.
-    """
-    while length and is_row(tokens[length - 1]) and not _step(tokens[length - 1]):
-        length -= 1
-    return length
-
-
 def row_token(number: int, row: int, step: int = 1) -> int:
     """What stands for a row of a picture in a list of tokens. `step` is how many positions it takes."""
     return -((number << _STEP_BITS | step) << _ROW_BITS | row) - 1
