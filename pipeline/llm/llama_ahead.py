@@ -71,7 +71,11 @@ class Ahead:
         """
         anew = prefill.tokens is None
         if prefill.tokens is None:
-            prefill.tokens = prefill.encode()
+            try:
+                prefill.tokens = prefill.encode()
+            except Exception:  # replies would fail if this thread did; the reply to come tells what is wrong
+                log.warning("a prompt could not be encoded ahead", exc_info=True)
+                return False
         tokens = prefill.tokens
         sequence = self._memory.take_ahead(prefill.owner, tokens, anew=anew) if tokens else None
         if sequence is None:
@@ -89,7 +93,7 @@ class Ahead:
                 sequence.tokens += piece
         except DecodeError as error:
             log.warning("a prompt could not be computed ahead: %s", error)
-            self._memory.empty(sequence)
+            self._memory.undo(sequence)
             return False
         finally:
             self._memory.give_back(sequence)

@@ -194,32 +194,27 @@ class Memory:
     def _choose(self, owner: object, prompt: list[int], *, for_reply: bool) -> Sequence | None:
         """Returns the idle sequence that is to hold a prompt; what is of worth in it has been parked.
 
-        That is the owner's own if little of its history is lost; else an empty one. If there is none, an owner's
+        That is the owner's own if little of worth in it is lost; else an empty one. If there is none, an owner's
         history makes way for what the owner says beside it, and only for an owner without any that of another, the one
         idle the longest.
         """
         idle = [sequence for sequence in self._all if not sequence.busy]
         own = [sequence for sequence in idle if sequence.owner is owner]
         best = max(own, key=lambda sequence: common_prefix(sequence.tokens, prompt), default=None)
-        if best is not None and self._lost(best, prompt) <= min(LITTLE, best.prompt // 2):
-            return best
+        if best is not None:
+            shared = common_prefix(best.tokens, prompt)
+            lost = 0 if shared == len(prompt) and not for_reply else best.prompt - shared
+            if lost <= min(LITTLE, best.prompt // 2):
+                return best
         empty = next((sequence for sequence in idle if not sequence.tokens), None)
         if empty is not None:
             return empty
-        if own:
-            chosen = min(own, key=lambda sequence: sequence.prompt)
-            self._park(chosen)
-            return chosen
-        for chosen in sorted(idle, key=lambda sequence: (sequence.told, sequence.used)):
-            if for_reply or not chosen.told:
-                is_kept = self._park(chosen)
-                if is_kept or for_reply:
-                    return chosen
+        usable = sorted((sequence for sequence in idle if for_reply or not sequence.told), key=lambda each: each.used)
+        for chosen in [min(own, key=lambda sequence: sequence.prompt)] if own else usable:
+            is_kept = self._park(chosen)
+            if is_kept or for_reply:
+                return chosen
         return None
-
-    def _lost(self, sequence: Sequence, prompt: list[int]) -> int:
-        """How many tokens of worth a sequence loses if it is to hold a prompt."""
-        return max(0, sequence.prompt - common_prefix(sequence.tokens, prompt))
 
     def _saving(self, source: Sequence | Parked, sequence: Sequence, prompt: list[int]) -> float:
         """How many tokens' computing it saves to copy a source."""

@@ -20,7 +20,7 @@ from pipeline.llm.llama_native import Context, DecodeError, NativeError, Slice
 from pipeline.stages import PrefillingStream
 from pipeline.types import GenerationRequest, Message, Tool
 from pipeline.workers import CancelToken
-from tests.engines import tiny_gguf
+from tests.engines import recurrent_gguf, tiny_gguf
 from tests.engines.llama import end, generate, request, spell, text
 from tests.engines.test_llama_cpp import PATIENCE_S, Steps, result, wait_for_mail
 
@@ -193,13 +193,31 @@ def test_a_reply_goes_before_every_prefill_and_ends_that_of_its_stream(
     assert not any("x" in each for each in spelled[first_other:]), "the reply was over, and its prefill was dropped"
 
 
+def test_the_next_reply_ends_a_prefill_even_if_it_is_cancelled(load: Callable[..., LlamaCpp], steps: Steps) -> None:
+    engine = load()
+    talk = engine.open()
+    talk.prefill(request("x" * 200))
+    steps.next()
+    cancelled = engine._prepare(request("x" * 200), talk)[0]
+    engine._scheduler.submit(cancelled)
+    cancelled.stop()
+    steps.allow_all()
+    finish_prefills(engine)
+    assert steps.asked.empty()
+
+
 @pytest.mark.parametrize("sequences", [1, 2])
-def test_a_prefill_that_is_shorter_by_chance_costs_no_history(load: Callable[..., LlamaCpp], sequences: int) -> None:
+def test_a_prefill_that_is_shorter_by_chance_costs_no_history(
+    load: Callable[..., LlamaCpp], sequences: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = load(sequences=sequences)
     talk = engine.open()
     said = generate(talk, request(STORY, system=BRIEF))
-    for shorter in (request(STORY[:20], system=BRIEF), request(system=BRIEF)):
-        prefill(engine, talk, shorter)
+    with monkeypatch.context() as patch:
+        for name in ("trim", "save", "decode"):
+            patch.setattr(Context, name, lambda *given: pytest.fail("there is nothing to do"))
+        for shorter in (request(STORY[:-9], system=BRIEF), request(STORY[:20], system=BRIEF), request(system=BRIEF)):
+            prefill(engine, talk, shorter)
     asked = request(STORY, text(said), "Why?", system=BRIEF)
     after = generate(talk, asked)
     assert end(after).cached_tokens >= end(said).input_tokens
@@ -232,7 +250,9 @@ def test_a_history_makes_way_for_a_prefill_only_if_it_can_be_parked(
     assert (end(generate(new, asked)).cached_tokens > 60) == makes_way
 
 
-def test_a_prefill_that_fails_harms_nobody(load: Callable[..., LlamaCpp], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prefill_that_fails_harms_nobody(
+    load: Callable[..., LlamaCpp], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = load()
     talk = engine.open()
     expected = text(generate(talk, request(STORY)))
@@ -245,7 +265,20 @@ def test_a_prefill_that_fails_harms_nobody(load: Callable[..., LlamaCpp], monkey
     with monkeypatch.context() as broken:
         broken.setattr(Context, "decode", failing)
         prefill(engine, talk, request(STORY, "Once.", "And then what?"))
+    on = generate(talk, request(STORY, "Once.", "And then what?"))
+    assert end(on).cached_tokens > len(STORY), "the history was kept"
+    assert "one by one" not in caplog.text, "what failed was undone"
+    assert text(on) == text(generate(load().open(), request(STORY, "Once.", "And then what?")))
     assert text(generate(talk, request(STORY))) == expected
+
+
+def test_a_prefill_that_cannot_be_encoded_harms_nobody(load: Callable[..., LlamaCpp]) -> None:
+    engine = load()
+    reply = engine.open().generate(request("Hi"), CancelToken())
+    outputs = [next(reply)]
+    engine._scheduler.prefill(Prefill(object(), lambda: 1 // 0 * [1]))
+    finish_prefills(engine)
+    assert end([*outputs, *reply]).output_tokens == 24
 
 
 def test_closing_ends_prefills(load: Callable[..., LlamaCpp], steps: Steps) -> None:
@@ -359,20 +392,22 @@ def test_a_copy_that_fails_is_computed(load: Callable[..., LlamaCpp], monkeypatc
         assert (text(said), end(said).cached_tokens) == (expected, 0)
 
 
-def test_a_model_that_cannot_go_back_copies_whole_sequences_only(
-    load: Callable[..., LlamaCpp], monkeypatch: pytest.MonkeyPatch
+def test_a_model_that_cannot_go_back_takes_what_is_the_beginning_as_it_is(
+    load: Callable[..., LlamaCpp], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = load()
-    memory = engine._scheduler._owner._batcher._memory
-    memory._context.rewinds = False
-    copied: list[int] = []
-    restore = Context.restore
-    monkeypatch.setattr(Context, "restore", lambda *given: copied.append(1) or restore(*given))  # type: ignore[func-returns-value]
+    model = str(recurrent_gguf.write(tmp_path / "recurrent.gguf"))
+    engine, cold = load(model=model), load(model=model)
     generate(engine.open(), request(STORY, system=BRIEF))
-    assert end(generate(engine.open(), request("And the land?", system=BRIEF))).cached_tokens == 0
-    assert not copied
+    with monkeypatch.context() as patch:
+        patch.setattr(Context, "restore", lambda *given: pytest.fail("no sequence is the beginning of this prompt"))
+        second = request("And the land?", system=BRIEF)
+        assert text(generate(engine.open(), second)) == text(generate(cold.open(), second))
+    third = request("So it is that the ship", system=BRIEF * 2)
     prefill(engine, engine.open(), request("So it is that the", system=BRIEF * 2))
-    assert end(generate(engine.open(), request("So it is that the ship", system=BRIEF * 2))).cached_tokens > 150
+    for stream in (engine.open(), engine.open()):
+        said = generate(stream, third)
+        assert end(said).cached_tokens > 150
+        assert text(said) == text(generate(cold.open(), third))
 
 
 # --- histories that are parked --------------------------------------------------------------------------------
@@ -391,6 +426,9 @@ def test_a_history_that_made_way_comes_back(load: Callable[..., LlamaCpp], kept:
             stranger.close()
             assert (end(reply).cached_tokens > 100) == (turn > 0)
             said[who] += ["Well.", "Go on."]
+            waiting = [entry.owner for entry in engine._scheduler._owner._batcher._memory._shelf.entries]
+            assert talk not in waiting
+            assert len(waiting) == len(set(waiting))
 
 
 def test_without_memory_for_it_nothing_is_parked(load: Callable[..., LlamaCpp]) -> None:
@@ -462,6 +500,20 @@ def test_the_spoken_history_survives_replies_out_of_band(load: Callable[..., Lla
     after = generate(talk, asked)
     assert end(after).cached_tokens >= end(said).input_tokens
     assert text(after) == text(generate(load().open(), asked))
+
+
+def test_what_a_session_says_beside_it_costs_no_others_history(
+    load: Callable[..., LlamaCpp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = load(sequences=2)
+    quiet, talk = engine.open(), engine.open()
+    said = generate(quiet, request(f"Ann: {STORY}"))
+    generate(talk, request(STORY, system=BRIEF))
+    for aside in ("a ship came in, and nobody was glad of it but the cook.", "it rains on all of us here today."):
+        generate(talk, request(f"Name a mood in one word for this: {aside}"))
+    monkeypatch.setattr(Context, "restore", lambda *given: pytest.fail("it was never taken away"))
+    on = generate(quiet, request(f"Ann: {STORY}", "Well.", "Go on."))
+    assert end(on).cached_tokens >= end(said).input_tokens
 
 
 def test_it_survives_those_made_while_it_is_spoken(load: Callable[..., LlamaCpp], pool: ThreadPoolExecutor) -> None:
