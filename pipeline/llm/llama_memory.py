@@ -18,7 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pipeline.llm.llama_native import Context, NativeError
-from pipeline.llm.llama_rows import position
+from pipeline.llm.llama_rows import ends_in_tile, position
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,9 @@ class Memory:
 
     def undo(self, sequence: Sequence) -> bool:
         """Forgets what a decode that failed may have added to a sequence. Returns whether it has its tokens still."""
-        if self._context.trim(sequence.id, position(sequence.tokens)):
+        if ends_in_tile(sequence.tokens):
+            self._context.clear(sequence.id)
+        elif self._context.trim(sequence.id, position(sequence.tokens)):
             return True
         sequence.tokens.clear()
         return False

@@ -56,6 +56,11 @@ Pictures: TypeAlias = Mapping[Image, Picture]
 """The images of a conversation, as the model sees them."""
 
 
+def ends_in_tile(tokens: Sequence[int]) -> bool:
+    """Whether they end among rows that share a position, so that a sequence cannot be cut down to them."""
+    return bool(tokens) and is_row(tokens[-1]) and not _step(tokens[-1])
+
+
 def by_number(pictures: Pictures) -> dict[int, Picture]:
     return {picture.number: picture for picture in pictures.values()}
 

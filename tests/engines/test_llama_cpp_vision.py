@@ -21,7 +21,16 @@ from pipeline.llm.llama_ahead import Prefill
 from pipeline.llm.llama_batcher import PREFILL_ROWS
 from pipeline.llm.llama_cpp import LlamaCpp, LlamaCppStream
 from pipeline.llm.llama_native import MAX_ROWS, Context, Slice
-from pipeline.llm.llama_rows import Picture, Rows, is_row, next_rows, position, row_token, text_before_rows
+from pipeline.llm.llama_rows import (
+    Picture,
+    Rows,
+    ends_in_tile,
+    is_row,
+    next_rows,
+    position,
+    row_token,
+    text_before_rows,
+)
 from pipeline.llm.llama_sampling import Sampler
 from pipeline.types import Generated, GenerationRequest, Image, Message, Prompt
 from pipeline.workers import CancelToken
@@ -498,3 +507,4 @@ def test_in_two_dimensions_a_tile_takes_as_many_positions_as_its_longer_side() -
     tile = [row_token(7, row, step) for row, step in enumerate([0, 0, 0, 0, 0, 3])]
     held = [1, 2, *tile, 3]
     assert position(held) == 2 + 3 + 1
+    assert [ends_in_tile(held[:length]) for length in (0, 2, 3, 7, 8, 9)] == [False, False, True, True, False, False]
