@@ -64,6 +64,8 @@ class Utterance:
     quiet_since: int | None = None
     silence_ms: int | None = None
     """How much silence ends it, where the end-of-turn detector said."""
+    is_announced: bool = False
+    """Whether the client has been told its id before it is committed."""
     shown: str = ""
     """The words of it that the client has seen."""
 
@@ -258,6 +260,7 @@ class Listening:
         start = max(self._floor, verdict.start - ms_to_ticks(detection.prefix_padding_ms))
         self._trim(start)
         self.utterance = utterance = self._begin(start)
+        utterance.is_announced = True
         self.phase = Phase.SPEAKING
         self._outbox.send(SpeechStarted(audio_start_ms=ticks_to_ms(start), item_id=utterance.item_id))
         self._turns.speech_started()

@@ -263,8 +263,8 @@ class Machine:
         item = MessageItem(
             id=utterance.item_id, role="user", part="input_audio", text=None, heard_ticks=end - utterance.start
         )
-        self._transcripts.expect(utterance, item)
         self._add_committed(item)
+        self._transcripts.expect(utterance, item)
         detection = self._turn_detection
         if by_voice and detection is not None and detection.create_response:
             self._answer_next = True
