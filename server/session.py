@@ -9,8 +9,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -20,16 +19,12 @@ from pipeline.audio import StreamResampler, pcm16_from_bytes
 from pipeline.errors import StageError, StageTimeoutError
 from pipeline.line import Line
 from pipeline.stages import LanguageModelStream, Pause, PrefillingStream
-from pipeline.turn import failure_code, run_turn
+from pipeline.turn import failure_code
 from pipeline.types import (
     LISTENING_RATE,
     WIRE_RATE,
-    RunId,
     TokenLogProbability,
     Transcript,
-    TurnAudio,
-    TurnFailed,
-    TurnRequest,
 )
 from pipeline.workers import CancelToken, SerialWorker, wait_out
 from server.filtering import SoundFilter
@@ -49,7 +44,6 @@ from server.realtime.inbox import (
     IdleTimer,
     PartialTranscript,
     PauseAssessed,
-    PlaceWanted,
     SoundArrived,
     Transcribed,
     TranscriptionFault,
@@ -61,6 +55,7 @@ from server.realtime.schema import SessionKind
 from server.realtime.server_events import Error, ServerEvent
 from server.realtime.server_objects import ErrorBody
 from server.realtime.session_config import Profile
+from server.runs import Runs
 from server.store import AudioStore
 from server.timings import Timings
 from server.traces import Traces
@@ -72,9 +67,6 @@ log = logging.getLogger(__name__)
 FRAMES_AT_ONCE = 16
 """Frames of one client that are worked on, when so many have come, before others get the loop: less than 1 ms."""
 
-HELD_SAMPLES = 10 * WIRE_RATE
-"""Sound that a held reply may run ahead of its release: ten seconds."""
-
 PAUSE_SAMPLES = 8 * WIRE_RATE
 """Most sound that the end-of-turn detector is given: eight seconds, what smart-turn looks at."""
 
@@ -83,41 +75,6 @@ FALLBACK_SILENCE_MS = 500
 
 SESSION_S = 60 * 60
 """What `expires_at` says, counted from the connection: OpenAI's hour. Parley ends no session for its age."""
-
-
-class Run:
-    """A turn in the making: its task, and how far it may run ahead. Held, it asks to be given up when its place with an
-    engine is needed (`pipeline.slots.Holder`).
-    """
-
-    def __init__(self, held: bool, give_way: Callable[[], None]) -> None:
-        self.task: asyncio.Task[None] | None = None
-        self._give_way = give_way
-        self._is_asked = False
-        self._released = asyncio.Event()
-        self._made = 0
-        if not held:
-            self._released.set()
-
-    @property
-    def is_held(self) -> bool:
-        return not self._released.is_set()
-
-    def give_way(self) -> None:
-        if not self._is_asked:
-            self._is_asked = True
-            self._give_way()
-
-    def release(self) -> None:
-        self._released.set()
-
-    async def may_go_on(self, samples: int, room: Callable[[], Awaitable[None]]) -> None:
-        """Waits while enough has been made: ten seconds when held, what the client takes when not."""
-        self._made += samples
-        if self._made >= HELD_SAMPLES:
-            await self._released.wait()
-        if self._released.is_set():
-            await room()
 
 
 class Session:
@@ -160,8 +117,8 @@ class Session:
         self._model: LanguageModelStream = line.llm.open()
         self._endpointing = SerialWorker("endpointing")
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._runs: dict[RunId, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._runs = Runs(line, self._model, self._inbox, self._spawn, room=self._room, timings=self._timings)
         self._mcp = McpLinks(self._inbox.put_now, self._spawn)
         self._ended = False
         self._busy = True
@@ -266,9 +223,7 @@ class Session:
             do.DiscardUtterance: lambda drop: self._hearing.discard(drop.turn),
             do.SetTranscription: lambda how: self._hearing.configure(how.language, how.prompt, how.shows),
             do.Prefill: self._prefill,
-            do.StartRun: self._start_run,
-            do.ReleaseRun: self._release_run,
-            do.CancelRun: self._cancel_run,
+            **self._runs.dispatch,
             **(self.player.dispatch if self.player is not None else {}),
             **self._mcp.dispatch,
         }
@@ -406,44 +361,14 @@ class Session:
 
     # --- mouth ---
 
-    def _start_run(self, command: do.StartRun) -> None:
-        name = command.request.run
-        run = self._runs[name] = Run(command.held, lambda: self._inbox.put_now(PlaceWanted(name)))
-        run.task = self._spawn(self._make(command.request, run))
-        run.task.add_done_callback(lambda _: self._runs.pop(command.request.run, None))
-
-    def _cancel_run(self, command: do.CancelRun) -> None:
-        run = self._runs.get(command.run)
-        if run is not None and run.task is not None:
-            run.task.cancel()
-
-    def _release_run(self, command: do.ReleaseRun) -> None:
-        if (run := self._runs.get(command.run)) is not None:
-            run.release()
-            self._line.llm_slots.look_again()
-            self._line.tts_slots.look_again()
-
     def _prefill(self, command: do.Prefill) -> None:
         cast(PrefillingStream, self._model).prefill(command.request)
-
-    async def _make(self, request: TurnRequest, run: Run) -> None:
-        watch = partial(self._mark, request.run) if self._timings is not None else None
-        async with contextlib.aclosing(run_turn(self._line, self._model, request, watch, run)) as events:
-            async for event in events:
-                if isinstance(event, TurnFailed):
-                    log.error("turn %d: %s: %s", request.run.turn, event.code, event.problem)
-                await self._inbox.put(event)
-                await run.may_go_on(len(event.samples) if isinstance(event, TurnAudio) else 0, self._room)
 
     async def _room(self) -> None:
         """Waits until more sound may come."""
         await self.outbound.room()
         if self.player is not None:
             await self.player.room()
-
-    def _mark(self, run: RunId, stage: str) -> None:
-        if self._timings is not None:
-            self._timings.mark(run, stage, time.monotonic())
 
 
 def new_id(prefix: str) -> str:

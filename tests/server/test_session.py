@@ -21,7 +21,8 @@ from server import outbound as outbound_limits
 from server.outbound import SlowClient
 from server.profile import endpointing_reads
 from server.realtime.machine import Machine
-from server.session import HELD_SAMPLES, Session
+from server.runs import HELD_SAMPLES
+from server.session import Session
 from server.voice import VoiceHub
 from server.wire import ga
 from tests.fakes import FakeDetector, FakeEars, FakeModel, FakePauseJudge, FakeVoice, Gate, fake_line, pause_judge
