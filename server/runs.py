@@ -87,6 +87,9 @@ class Runs:
         }
         """Who carries out which command."""
 
+    def __len__(self) -> int:
+        return len(self._runs)
+
     def _start(self, command: do.StartRun) -> None:
         name = command.request.run
         run = self._runs[name] = Run(command.held, lambda: self._inbox.put_now(PlaceWanted(name)))
