@@ -95,4 +95,7 @@ def _session(model: str | bytes, provider: str, threads: int, fixed_shapes: bool
     if provider == _CUDA:
         # Its default tries all of cuDNN's algorithms, anew for each shape.
         providers.insert(0, (_CUDA, {"cudnn_conv_algo_search": "EXHAUSTIVE" if fixed_shapes else "HEURISTIC"}))
-    return onnxruntime.InferenceSession(model, settings, providers=providers, enable_fallback=0)
+    session = onnxruntime.InferenceSession(model, settings, providers=providers, enable_fallback=0)
+    # It keeps what it was made from, should it be asked for other providers, and has a copy of the weights besides.
+    session._model_bytes = None
+    return session

@@ -6,6 +6,7 @@ slice costs its margins, too. So sound does not run dry on a machine that makes 
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -133,10 +134,10 @@ class SlicedSound:
             return open_session(path, device, threads=threads, fixed_shapes=False, mend=mend, option=option, part=part)
 
         self.inputs = parts.inputs
-        self._parts = parts
         self._text, _ = open_part(parts.text)
         self._flow, _ = open_part(parts.flow)
         self._decoder, self.device = open_part(parts.decoder)
+        self._parts = replace(parts, text=b"", flow=b"", decoder=b"")  # onnxruntime has copies of its own
 
     def speak(self, ids: Sequence[int], speaker: int, scales: Scales, run: onnxruntime.RunOptions) -> Iterator[Samples]:
         """Yields it in slices that together are the whole, to within rounding."""

@@ -72,14 +72,14 @@ def _measure_sentence(engine: Piper, path: Path, threads: int, rounds: int) -> N
         ]
         firsts.append(arrived[0][0])
         alls.append(arrived[-1][0])
-        leads.append(_lead(arrived))
+        leads.append(lead(arrived))
         seconds = sum(length for _, length in arrived)
     first, all_, one = (1000 * median(each[1:]) for each in (firsts, alls, wholes))  # the first round warms up
     print(f"a sentence of {seconds:.1f} s: first sound after {first:.0f} ms, all of it in slices after {all_:.0f} ms")
     print(f"made whole: {one:.0f} ms; first sound / whole: {first / one:.2f}; least lead {1000 * min(leads):.0f} ms")
 
 
-def _lead(arrived: Iterable[tuple[float, float]]) -> float:
+def lead(arrived: Iterable[tuple[float, float]]) -> float:
     """Returns the least lead, in seconds; `arrived` are pieces of sound, when each came and how long it lasts."""
     pieces = list(arrived)
     heard = itertools.accumulate((length for _, length in pieces), initial=pieces[0][0])
@@ -120,7 +120,7 @@ async def _reply(line: Line) -> list[float]:
         if isinstance(event, TurnAudio):
             arrived.append((time.perf_counter() - began, len(event.samples) / WIRE_RATE))
     stream.close()
-    return [at["first_token"], at["first_clause"], arrived[0][0], _lead(arrived)]
+    return [at["first_token"], at["first_clause"], arrived[0][0], lead(arrived)]
 
 
 if __name__ == "__main__":

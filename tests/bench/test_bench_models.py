@@ -11,6 +11,7 @@ from pipeline.tts.piper import Piper
 from pipeline.types import LISTENING_RATE, Generated, GenerationRequest, Message, Prompt, SpeechRequest, TextDelta
 from pipeline.workers import CancelToken
 from scripts.make_bench_models import piper, qwen3, whisper
+from scripts.measure_speech.__main__ import lead
 
 SMALL = qwen3.Shape(width=128, hidden=192, layers=2, heads=4, key_value_heads=2, head_width=32, vocabulary=8192)
 
@@ -94,3 +95,9 @@ def test_the_voices_have_the_sizes_of_pipers():
         voice.add()
         size = sum(weight.nbytes for weight in voice.graph._weights.values())
         assert size / 1e6 == pytest.approx(megabytes, rel=0.01)
+
+
+def test_the_lead_is_what_a_client_has_in_hand_when_sound_comes():
+    assert lead([(1.0, 0.5)]) == 0.5
+    assert lead([(1.0, 0.5), (1.2, 0.5), (1.9, 0.5)]) == pytest.approx(0.1)
+    assert lead([(1.0, 0.5), (1.7, 0.5)]) == pytest.approx(-0.2)
