@@ -28,24 +28,27 @@ def write(path: Path, seed: int = 2) -> Path:
     random = np.random.default_rng(seed)
 
     def put(name: str, *shape: int, scale: float = 1.0) -> None:
-        values = random.standard_normal(shape) * scale / np.sqrt(shape[-1])
-        writer.add_tensor(name, values.astype(np.float32))
+        values = (random.standard_normal(shape) * scale / np.sqrt(shape[-1])).astype(np.float32)
+        if shape[-1] % 32 == 0:
+            tiny_gguf._add_matrix(writer, name, values)
+        else:
+            writer.add_tensor(f"{name}.weight", values)
 
     size = len(tiny_gguf.tokens())
-    output = random.standard_normal((size, WIDTH)) / 2
+    output = random.standard_normal((size, WIDTH)).astype(np.float32) / 2
     output[: len(CONTROL)] = 0
-    writer.add_tensor("output.weight", output.astype(np.float32))
+    tiny_gguf._add_matrix(writer, "output", output)
     writer.add_tensor("output_norm.weight", np.ones(WIDTH, np.float32))
-    put("token_embd.weight", size, WIDTH, scale=8)
+    put("token_embd", size, WIDTH, scale=8)
     for layer in range(LAYERS):
         writer.add_tensor(f"blk.{layer}.attn_norm.weight", np.ones(WIDTH, np.float32))
-        put(f"blk.{layer}.ssm_in.weight", 2 * INNER, WIDTH)
-        put(f"blk.{layer}.ssm_conv1d.weight", INNER, KERNEL, scale=4)
+        put(f"blk.{layer}.ssm_in", 2 * INNER, WIDTH)
+        put(f"blk.{layer}.ssm_conv1d", INNER, KERNEL, scale=4)
         writer.add_tensor(f"blk.{layer}.ssm_conv1d.bias", np.zeros(INNER, np.float32))
-        put(f"blk.{layer}.ssm_x.weight", RANK + 2 * STATE, INNER)
-        put(f"blk.{layer}.ssm_dt.weight", INNER, RANK)
+        put(f"blk.{layer}.ssm_x", RANK + 2 * STATE, INNER)
+        put(f"blk.{layer}.ssm_dt", INNER, RANK)
         writer.add_tensor(f"blk.{layer}.ssm_dt.bias", np.full(INNER, -5, np.float32))
         writer.add_tensor(f"blk.{layer}.ssm_a", -np.full((INNER, STATE), 0.5, np.float32))
         writer.add_tensor(f"blk.{layer}.ssm_d", np.ones(INNER, np.float32))
-        put(f"blk.{layer}.ssm_out.weight", WIDTH, INNER)
+        put(f"blk.{layer}.ssm_out", WIDTH, INNER)
     return tiny_gguf.finish(writer, path)
