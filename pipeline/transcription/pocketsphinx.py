@@ -265,7 +265,7 @@ class PocketSphinxStream:
             return self._transcript(decoder.ask(host.HYPOTHESIS))
 
     def pause(self) -> Transcript:
-        """Returns what `finish` would: costs what is still to be decoded, then some 20 ms. It saves `finish` them."""
+        """Returns what `finish` would: costs what is still to be decoded and some 20 ms. `finish` is free after it."""
         decoder = self._decoder
         if decoder is None:
             return self._nothing()
