@@ -311,6 +311,18 @@ def test_a_held_call_is_made_when_the_turn_is_over_and_not_before() -> None:
     assert returned(world)[-1]["response"]["status"] == "completed"
 
 
+def test_a_held_call_is_never_made_when_the_user_goes_on() -> None:
+    world = with_servers()
+    run = pause_with_hypothesis(world, "how is the weather")
+    world.handle(TurnCall(run.request.run, 0, "get_weather", "{}"))
+    world.step_run(run, "finish")
+    world.speak(5, voiced=True)
+    world.speak(16, voiced=False)
+    world.transcribe(world.finishing[0], "how is the weather today")
+    world.step_run([made for made in world.runs.values() if not made.cancelled][-1], "finish")
+    assert world.mcp_calls == []
+
+
 def test_speech_without_words_after_a_list_is_not_answered() -> None:
     world = World()
     world.speak(10, voiced=True)

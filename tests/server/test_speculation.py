@@ -39,7 +39,7 @@ def stop_waiting(line: Line, stage: str) -> None:
 
 async def test_no_reply_is_held_while_the_model_is_busy_with_replies_that_are_waited_for() -> None:
     model = single()
-    line = fake_line(llm=model)
+    line = fake_line(llm=model, timeout=30)
     async with connect(line) as busy, connect(line) as client:
         gate = committed(line, "llm")
         busy.ask("first")
@@ -59,7 +59,7 @@ async def test_no_reply_is_held_while_the_model_is_busy_with_replies_that_are_wa
 
 async def test_a_reply_that_never_got_to_be_held_is_made_when_the_turn_is_over() -> None:
     model = single()
-    line = fake_line(llm=model)
+    line = fake_line(llm=model, timeout=30)
     async with connect(line) as busy, connect(line) as client:
         gate = committed(line, "llm")
         busy.ask("first")
@@ -76,7 +76,7 @@ async def test_a_reply_that_never_got_to_be_held_is_made_when_the_turn_is_over()
 
 async def test_a_reply_that_never_got_to_be_held_is_forgotten_when_the_user_goes_on() -> None:
     model = single()
-    line = fake_line(llm=model)
+    line = fake_line(llm=model, timeout=30)
     async with connect(line) as busy, connect(line) as client:
         gate = committed(line, "llm")
         busy.ask("first")
@@ -92,7 +92,7 @@ async def test_a_reply_that_never_got_to_be_held_is_forgotten_when_the_user_goes
 
 async def test_a_held_reply_gives_its_place_with_the_model_to_one_that_is_waited_for() -> None:
     model = single()
-    line = fake_line(llm=model)
+    line = fake_line(llm=model, timeout=30)
     async with connect(line) as client, connect(line) as other:
         gate = committed(line, "llm")
         say_and_pause(client)
@@ -110,9 +110,25 @@ async def test_a_held_reply_gives_its_place_with_the_model_to_one_that_is_waited
         assert asked == ["hello there", "mine", "hello there"]
 
 
+async def test_a_held_reply_gives_way_to_another_that_is_released_while_it_waits_for_room() -> None:
+    model = single()
+    line = fake_line(llm=model, timeout=30)
+    async with connect(line) as client, connect(line) as other:
+        gate = committed(line, "llm")
+        say_and_pause(client)
+        await until(gate.reached.is_set)
+        stop_waiting(line, "llm")
+        say_and_pause(other)
+        await until(lambda: line.llm_slots._waiting)
+        go_on_being_silent(other)
+        await other.wait_for("response.done")
+        assert model.tokens[0].cancelled
+        assert not client.of("response.created")
+
+
 async def test_a_held_reply_gives_way_within_its_own_session_too() -> None:
     model = single()
-    line = fake_line(llm=model)
+    line = fake_line(llm=model, timeout=30)
     async with connect(line) as client:
         gate = committed(line, "llm")
         say_and_pause(client)
@@ -125,7 +141,7 @@ async def test_a_held_reply_gives_way_within_its_own_session_too() -> None:
 
 
 async def test_a_held_reply_gives_its_place_with_the_synthesizer_to_one_that_is_waited_for() -> None:
-    line = fake_line(tts=FakeVoice(concurrency=1))
+    line = fake_line(tts=FakeVoice(concurrency=1), timeout=30)
     async with connect(line) as client, connect(line) as other:
         gate = committed(line, "tts")
         say_and_pause(client)
@@ -141,7 +157,7 @@ async def test_a_held_reply_gives_its_place_with_the_synthesizer_to_one_that_is_
 
 async def test_no_reply_is_held_while_the_synthesizer_is_busy() -> None:
     model = FakeModel()
-    line = fake_line(llm=model, tts=FakeVoice(concurrency=1))
+    line = fake_line(llm=model, tts=FakeVoice(concurrency=1), timeout=30)
     async with connect(line) as busy, connect(line) as client:
         gate = committed(line, "tts")
         busy.ask("first")
