@@ -97,13 +97,7 @@ def measured(
     }
     measures = {name: 1000 * (at - spoken_until) for name, at in moments.items() if at is not None}
     sound = b"".join(delta for _, delta in reply.deltas)
-    audible = first_audible(pcm16_from_bytes(sound), WIRE_RATE) if sound else None
-    if audible is not None:
-        heard = _audible_at(reply.deltas, audible)
-        measures["leading_silence"] = 1000 * audible / WIRE_RATE
-        measures["end_to_audible"] = 1000 * (heard - spoken_until)
-        if stopped:
-            measures["stopped_to_audible"] = 1000 * (heard - stopped.at)
+    measures |= _heard(reply, sound, spoken_until, stopped.at if stopped else None)
     interruption: Interruption | None = None
     if to_be_interrupted or interrupted_at is not None:
         interruption = _interruption(events, reply, interrupted_at)
@@ -121,6 +115,18 @@ def measured(
         interruption=interruption,
         problem=_problem(reply, interruption is not None),
     )
+
+
+def _heard(reply: _Reply, sound: bytes, spoken_until: float, stopped_at: float | None) -> dict[str, float]:
+    """Returns when the reply is first heard, and what silence it begins with; nothing where there is only silence."""
+    audible = first_audible(pcm16_from_bytes(sound), WIRE_RATE) if sound else None
+    if audible is None:
+        return {}
+    heard = _audible_at(reply.deltas, audible)
+    measures = {"leading_silence": 1000 * audible / WIRE_RATE, "end_to_audible": 1000 * (heard - spoken_until)}
+    if stopped_at is not None:
+        measures["stopped_to_audible"] = 1000 * (heard - stopped_at)
+    return measures
 
 
 def _reply_of(events: Sequence[Timed]) -> _Reply:
