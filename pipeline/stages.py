@@ -70,7 +70,7 @@ class VoiceActivityDetector(Engine, Protocol):
     """Tells for every frame of sound how likely it is that somebody speaks."""
 
     frame: int
-    """Samples a frame at 16 kHz."""
+    """Samples a frame at 16 kHz: an even number, so that it is whole at 24 kHz as well."""
 
     def open(self) -> object:
         """Returns the state of one session's stream, made new; it is only ever handed back to `detect`."""

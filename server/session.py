@@ -7,7 +7,6 @@ a data channel are thin shells.
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from functools import partial
@@ -32,8 +31,11 @@ from pipeline.types import (
     TurnRequest,
 )
 from pipeline.workers import CancelToken, SerialWorker, wait_out
+from server.faults import internal_error, too_large
 from server.filtering import SoundFilter
 from server.hearing import Hearing, Question
+from server.ids import new_id
+from server.inbox import Inbox
 from server.keepsakes import Keepsakes
 from server.mcp_links import McpLinks
 from server.outbound import Outbound, SlowClient
@@ -56,8 +58,7 @@ from server.realtime.inbox import (
 )
 from server.realtime.machine import Machine
 from server.realtime.schema import SessionKind
-from server.realtime.server_events import Error, ServerEvent
-from server.realtime.server_objects import ErrorBody
+from server.realtime.server_events import ServerEvent
 from server.realtime.session_config import Profile
 from server.store import AudioStore
 from server.timings import Timings
@@ -67,8 +68,8 @@ from server.wire import Dialect
 
 log = logging.getLogger(__name__)
 
-INBOX_LIMIT = 256
-"""Events that may wait for the machine before whoever brings more has to wait."""
+FRAMES_AT_ONCE = 16
+"""Frames of one client that are worked on, when so many have come, before others get the loop: less than 1 ms."""
 
 HELD_SAMPLES = 10 * WIRE_RATE
 """Sound that a held reply may run ahead of its release: ten seconds."""
@@ -81,32 +82,6 @@ FALLBACK_SILENCE_MS = 500
 
 SESSION_S = 60 * 60
 """What `expires_at` says, counted from the connection: OpenAI's hour. Parley ends no session for its age."""
-
-
-class Inbox:
-    """Events on their way to the machine, bounded where they come from outside."""
-
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[Event] = asyncio.Queue()
-        self._room = asyncio.Event()
-        self._room.set()
-
-    async def put(self, event: Event) -> None:
-        """Queues an event, waiting for room first."""
-        await self._room.wait()
-        self.put_now(event)
-
-    def put_now(self, event: Event) -> None:
-        """Queues an event of which there can only be as many as were asked for."""
-        self._queue.put_nowait(event)
-        if self._queue.qsize() >= INBOX_LIMIT:
-            self._room.clear()
-
-    async def get(self) -> Event:
-        event = await self._queue.get()
-        if self._queue.qsize() < INBOX_LIMIT:
-            self._room.set()
-        return event
 
 
 class Run:
@@ -173,6 +148,8 @@ class Session:
         self._tasks: set[asyncio.Task[None]] = set()
         self._mcp = McpLinks(self._inbox.put_now, self._spawn)
         self._ended = False
+        self._busy = True
+        """Whether an event is being worked on, or none may be: before the beginning and after the end."""
         self._dispatch = self._handlers()
 
     async def run(self, frames: AsyncIterator[str | bytes | SoundArrived]) -> None:
@@ -187,35 +164,66 @@ class Session:
             begin = self._machine.start()
             self._note(None)
             self._carry_out(begin)
+            self._busy = False
             while not self._ended:
                 event = await self._inbox.get()
-                commands = self._handle(event)
-                self._note(event)
-                if self._timings is not None:
-                    self._timings.observe(event, commands, time.monotonic())
-                self._carry_out(await self._filter.apply(commands))
+                self._busy = True
+                self._carry_out(await self._filter.apply(self._decide(event)))
+                self._busy = False
                 # The queue hands over what it has without a pause; others want the loop as well.
                 await asyncio.sleep(0)
         finally:
+            self._busy = True
             await self._end(reading)
 
     async def _read(self, frames: AsyncIterator[str | bytes | SoundArrived]) -> None:
+        read = 0
         try:
             async for frame in frames:
-                await self._inbox.put(frame if isinstance(frame, SoundArrived) else self._dialect.decode(frame))
+                event = frame if isinstance(frame, SoundArrived) else self._dialect.decode(frame)
+                if not self._take_now(event):
+                    await self._inbox.put(event)
                 await self._voice.caught_up()
                 await self._hearing.caught_up()
                 await self.outbound.calm()
+                read += 1
+                if read % FRAMES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
         finally:
             self._inbox.put_now(Disconnected())
 
+    def _take_now(self, event: Event) -> bool:
+        """Has the machine take an event at once. Returns whether it has: not while it is at another, nor before one
+        that waits, nor where sound is filtered, which takes its time.
+
+        Most events are a frame of sound or the verdict on one. A turn in the inbox costs more than they do.
+        """
+        if self._busy or self._filter.is_on or not self._inbox.is_empty:
+            return False
+        self._busy = True
+        try:
+            self._carry_out(self._decide(event))
+        except SlowClient as error:
+            self._inbox.put_now(error)
+        finally:
+            self._busy = False
+        return True
+
+    def _decide(self, event: Event) -> list[do.Command]:
+        """Returns what is to be done about an event."""
+        commands = self._handle(event)
+        self._note(event)
+        if self._timings is not None:
+            self._timings.observe(event, commands, time.monotonic())
+        return commands
+
     def _handle(self, event: Event) -> list[do.Command]:
-        self._ended = isinstance(event, Disconnected)
+        self._ended = self._ended or isinstance(event, Disconnected)
         try:
             return self._machine.handle(event, time.monotonic_ns() // 1_000_000)
         except Exception:
             log.exception("the session machine failed on %s; the session goes on", type(event).__name__)
-            return [do.Send(_internal_error(event))]
+            return [do.Send(internal_error(event))]
 
     def _handlers(self) -> dict[type, Callable[[Any], None]]:
         """Returns who carries out which command."""
@@ -256,7 +264,7 @@ class Session:
                 raise
             except Exception:
                 log.exception("%s could not be carried out; the session goes on", type(command).__name__)
-                self._send(_internal_error(None))
+                self._send(internal_error(None))
 
     def _send(self, event: ServerEvent) -> None:
         if self._timings is not None:
@@ -266,7 +274,7 @@ class Session:
         if self._trace is not None:
             self._trace.server(event)
         if self._max_event and len(frame) > self._max_event // 4 and (size := len(frame.encode())) > self._max_event:
-            frame = self._dialect.encode(_too_large(event, size, self._max_event)) or ""
+            frame = self._dialect.encode(too_large(event, size, self._max_event)) or ""
         self.outbound.put(frame)
 
     def _send_retrieved(self, command: do.SendRetrieved) -> None:
@@ -309,14 +317,14 @@ class Session:
     # --- ears ---
 
     def _store_audio(self, command: do.StoreAudio) -> None:
-        samples = pcm16_from_bytes(command.audio)
         position = self._store.end
-        self._store.append(samples)
+        self._store.append(command.audio)
         if command.listen_epoch is not None:
-            self._voice.hear(samples, position)
+            self._voice.hear(command.audio, position)
 
     def _heard(self, verdict: VoiceVerdict | VoiceFailed) -> None:
-        self._inbox.put_now(verdict)
+        if not self._take_now(verdict):
+            self._inbox.put_now(verdict)
 
     def _set_idle_timer(self, wait: do.SetIdleTimer) -> None:
         if self._idle_timer is not None:
@@ -409,28 +417,3 @@ class Session:
     def _mark(self, run: RunId, stage: str) -> None:
         if self._timings is not None:
             self._timings.mark(run, stage, time.monotonic())
-
-
-def new_id(prefix: str) -> str:
-    return f"{prefix}_{secrets.token_hex(12)}"
-
-
-def _too_large(event: ServerEvent, size: int, most: int) -> Error:
-    """Returns what is sent in place of an event that the client cannot take."""
-    body = ErrorBody(
-        type="server_error",
-        code="event_too_large",
-        message=f"An event `{event.__struct_config__.tag}` of {size} bytes was left out: your data channel takes "
-        f"{most} at a time. Over a WebSocket it would come whole.",
-    )
-    return Error(error=body, event_id=new_id("event"))
-
-
-def _internal_error(event: Event | None) -> Error:
-    body = ErrorBody(
-        type="server_error",
-        code="internal_error",
-        message="Parley failed. The session goes on; the server's log has the details.",
-        event_id=getattr(event, "event_id", None),
-    )
-    return Error(error=body, event_id=new_id("event"))

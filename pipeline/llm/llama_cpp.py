@@ -4,24 +4,29 @@ One model and one context serve all sessions: their replies are made together, a
 (llama_scheduler.py). What has been computed of a session's history stays in the model for its next turn.
 """
 
+import logging
 import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 from msgspec import Meta
 
 from pipeline.device import Place, cores, load_on
 from pipeline.errors import EngineError, StageError
 from pipeline.llm.chat_template import CHATML, ChatTemplate, TemplateError
+from pipeline.llm.llama_ahead import Prefill
 from pipeline.llm.llama_batcher import Job
+from pipeline.llm.llama_cache import CacheOptions, CacheType
 from pipeline.llm.llama_calls import CallPlanner
 from pipeline.llm.llama_devices import check_cuda, cuda_device
 from pipeline.llm.llama_files import locate
-from pipeline.llm.llama_native import Cache, Model, NativeError
+from pipeline.llm.llama_memory import common_prefix
+from pipeline.llm.llama_native import Model, NativeError
 from pipeline.llm.llama_reply import Calls, read_reply
 from pipeline.llm.llama_sampling import Sampling
 from pipeline.llm.llama_scheduler import Scheduler
@@ -33,8 +38,10 @@ from pipeline.workers import CancelToken
 
 T = TypeVar("T")
 
-CacheType: TypeAlias = Literal["f32", "f16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
-"""How keys or values are kept (llama_native.CACHE_TYPES)."""
+log = logging.getLogger(__name__)
+
+ENDINGS = (" so", ", or")
+"""Two ways in which a message may go on: what comes before is in the prompt whichever it is."""
 
 DEFAULT_CONTEXT = 4096
 MAX_SEQUENCES = 32
@@ -75,6 +82,14 @@ class LlamaCpp:
                 "Each takes memory for `context` tokens.",
             ),
         ] = 4
+        parking: Annotated[
+            int,
+            Meta(
+                ge=0,
+                description="MiB of memory for the histories of sessions that are not heard for a while, when there "
+                "are more of them than `sequences`: copied back when they go on, not computed again.",
+            ),
+        ] = 512
         threads: Annotated[
             Annotated[int, Meta(ge=1, le=256)] | None, Meta(description="CPU threads. Default: one per core.")
         ] = None
@@ -86,16 +101,18 @@ class LlamaCpp:
             Literal["auto", "on", "off"],
             Meta(
                 description="Attention in one pass, which needs less memory. `auto`: where the model can. Only with it "
-                "is a reply at temperature 0 the same whatever else is being made.",
+                "(on the CPU, see also `kv_type`) is a reply at temperature 0 the same whatever else is being made.",
             ),
         ] = "auto"
         kv_type: Annotated[
             CacheType,
             Meta(
                 description="How what is computed of a history is kept. q8_0 takes about half the memory of f16, q4_0 "
-                "a quarter; values of a q type need flash attention.",
+                "a quarter; values of a q type need flash attention. `auto`: f16, but keys as q8_0 where several "
+                "threads of the CPU compute with flash attention: with f16 for both, a long history is attended to "
+                "in other steps by one reply alone than by several, and ends may differ.",
             ),
-        ] = "f16"
+        ] = "auto"
         k_type: Annotated[CacheType | None, Meta(description="`kv_type` for the keys alone.")] = None
         v_type: Annotated[CacheType | None, Meta(description="`kv_type` for the values alone.")] = None
         chat_template: Annotated[
@@ -159,7 +176,8 @@ class LlamaCpp:
             EngineError: the file is missing or not usable, or the options do not suit it.
         """
         self._options = options
-        self._cache = _cache(options)
+        self._cache = CacheOptions(options.kv_type, options.k_type, options.v_type, options.flash_attention)
+        self._cache.check()
         path = locate(options.model)
         (self._model, self._scheduler, self._context), place = load_on(
             options.device, lambda place: self._load(path, place), check_cuda
@@ -181,6 +199,7 @@ class LlamaCpp:
             forced_calls=True,
             reasoning=self._can_think(),
             heeds=frozenset(get_args(RequestSetting)),
+            prefills=True,
             concurrency=options.sequences,
         )
         # Guards the vocabulary, which sessions use on their own threads: it is gone once the engine is closed.
@@ -273,8 +292,16 @@ class LlamaCpp:
     def _start(self, model: Model, context: int, place: Place) -> Scheduler:
         sequences = self._options.sequences
         threads = self._options.threads or (1 if model.weights < SMALL else cores())
+        start = partial(
+            Scheduler,
+            model,
+            context=context,
+            sequences=sequences,
+            threads=threads,
+            parking=self._options.parking * 2**20,
+        )
         try:
-            return Scheduler(model, context=context, sequences=sequences, threads=threads, cache=self._cache)
+            return self._cache.start(start, shared=place == "cpu" and threads > 1)
         except NativeError as error:
             if place == "cuda":
                 raise
@@ -314,6 +341,17 @@ class LlamaCpp:
             calls,
         )
 
+    def _beginning(self, request: GenerationRequest) -> list[int]:
+        """Returns the tokens with which the prompt begins however the newest message goes on, if that is the user's, or
+        whatever the user says next; none if there is no such prompt.
+        """
+        try:
+            one, other = (self._prepare(_going_on(request, ending), None)[0].prompt for ending in ENDINGS)
+        except StageError as error:
+            log.debug("nothing to compute ahead: %s", error)
+            return []
+        return one[: common_prefix(one, other)]
+
     def _sampling(self, request: GenerationRequest, forced: bool) -> Sampling:
         options = self._options
         seed = _given(request.seed, options.seed)
@@ -335,6 +373,12 @@ class LlamaCppStream:
 
     def __init__(self, engine: LlamaCpp) -> None:
         self._engine = engine
+        self._closed = False
+
+    def prefill(self, request: GenerationRequest) -> None:
+        """Begins to compute the prompt of a reply to come; see `PrefillingStream`."""
+        if not self._closed:
+            self._engine._scheduler.prefill(Prefill(self, partial(self._engine._beginning, request)))
 
     def generate(self, request: GenerationRequest, cancel: CancelToken) -> Iterator[ModelOutput]:
         """Makes one reply; see `LanguageModelStream`. `output_tokens` counts reasoning too, if there is any.
@@ -355,6 +399,7 @@ class LlamaCppStream:
 
     def close(self) -> None:
         """Stops the stream's replies and frees its sequences."""
+        self._closed = True
         self._engine._scheduler.release(self)
 
 
@@ -362,20 +407,13 @@ def _given(asked: T | None, otherwise: T) -> T:
     return otherwise if asked is None else asked
 
 
-def _cache(options: LlamaCpp.Options) -> Cache:
-    """Returns how keys and values are kept.
-
-    Raises:
-        EngineError: llama.cpp cannot keep them so.
-    """
-    keys, values = options.k_type or options.kv_type, options.v_type or options.kv_type
-    if values.startswith("q") and options.flash_attention == "off":
-        raise EngineError(
-            f"Values are kept as {values} with flash attention only.",
-            "Set `flash_attention` to auto, or `v_type` to f16.",
-            "v_type" if options.v_type else "kv_type",
-        )
-    return Cache(keys, values, options.flash_attention)
+def _going_on(request: GenerationRequest, ending: str) -> GenerationRequest:
+    """A request in which the user's newest message goes on; a new one, if the newest is not the user's."""
+    messages = request.prompt.messages
+    if messages and messages[-1].role == "user":
+        newest = replace(messages[-1], text=messages[-1].text.rstrip() + ending)
+        return replace(request, prompt=replace(request.prompt, messages=(*messages[:-1], newest)))
+    return replace(request, prompt=replace(request.prompt, messages=(*messages, Message("user", ending))))
 
 
 def _read_template(given: str) -> str:

@@ -177,6 +177,7 @@ class Model:
             raise NativeError(_OTHER_KIND)
         self.vocabulary = Vocabulary(vocabulary, shown)
         self.trained_context: int = c.llama_model_n_ctx_train(self.handle)
+        self.rewinds = not (c.llama_model_is_recurrent(self.handle) or c.llama_model_is_hybrid(self.handle))
         self.weights: int = c.llama_model_n_params(self.handle)
 
     def _writes(self) -> bool:
@@ -249,9 +250,12 @@ class Context:
     """The memory of a number of sequences (keys and values of their tokens), and the means to extend them.
 
     The memory is not unified: each sequence has cells of its own. An idle sequence then costs a step nothing and
-    every sequence has its whole context for sure. The price is that copying a part of one sequence to another
-    would abort the process (llama-kv-cache.cpp, `seq_cp`), so there is no method for it, and that only sequences
-    with consecutive ids are decoded together in one pass.
+    every sequence has its whole context for sure; and what a sequence holds lies in its order, so that results do not
+    depend on who else is there. The price is that copying a part of one sequence to another would abort the process
+    (llama-kv-cache.cpp, `seq_cp`), so there is no method for it (see llama_memory.py), and that only sequences with
+    consecutive ids are decoded together in one pass.
+
+    `rewinds` says whether `trim` can go back: a recurrent model cannot.
     """
 
     def __init__(self, model: Model, *, context: int, sequences: int, threads: int, cache: Cache | None = None) -> None:
@@ -281,6 +285,7 @@ class Context:
             raise NativeError(_OTHER_KIND)
         self._batch = _Batch()
         self._vocabulary_size = model.vocabulary.size
+        self.rewinds, self.on_gpu = model.rewinds, model.on_gpu
 
     def decode(self, slices: Sequence[Slice]) -> list[int]:
         """Extends sequences by `MAX_ROWS` tokens at most. A sequence occurs once at most.
@@ -318,8 +323,38 @@ class Context:
         """Forgets a sequence."""
         c.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
+    def state_size(self, sequence: int) -> int:
+        """Bytes that `save` returns."""
+        return int(c.llama_state_seq_get_size(self.handle, sequence))
+
+    def save(self, sequence: int) -> NDArray[np.uint8]:
+        """Returns all that a sequence holds, for `restore`.
+
+        Raises:
+            NativeError: llama.cpp cannot tell.
+        """
+        state = np.empty(self.state_size(sequence), np.uint8)
+        if c.llama_state_seq_get_data(self.handle, _pointer(state), state.nbytes, sequence) != state.nbytes:
+            raise NativeError("llama_state_seq_get_data failed")
+        return state
+
+    def restore(self, sequence: int, state: NDArray[np.uint8]) -> bool:
+        """Makes a sequence hold what `save` returned of any of this context. If that fails, it is empty.
+
+        A later decode gives the same bits as one of the sequence that was saved.
+        """
+        self.clear(sequence)
+        if c.llama_state_seq_set_data(self.handle, _pointer(state), state.nbytes, sequence) == state.nbytes:
+            return True
+        self.clear(sequence)
+        return False
+
     def close(self) -> None:
         c.llama_free(self.handle)
+
+
+def _pointer(data: NDArray[np.uint8]) -> Any:
+    return data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
 
 
 class _Batch:

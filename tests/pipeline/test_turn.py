@@ -182,8 +182,7 @@ async def test_clauses_join_without_a_seam() -> None:
     sound = np.concatenate([event.samples for event in of(TurnAudio, events)])
     resampler = StreamResampler(22_050, 24_000)
     expected = np.concatenate([resampler.process(tone), resampler.flush()])
-    assert len(sound) == len(expected)
-    assert np.abs(sound.astype(int) - expected).max() <= 2
+    assert np.array_equal(sound, expected)
 
 
 # --- when it comes out -----------------------------------------------------------------------------------------
