@@ -188,6 +188,23 @@ def _words(speech: str) -> int:
     return len(speech.split()) + sum(unicodedata.east_asian_width(char) in "WF" for char in speech) // 2
 
 
+class WholeReply:
+    """Takes the place of the splitter where a reply is to be said in one go: it is one clause, however long."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def feed(self, text: str) -> list[Clause]:
+        """Takes the next piece of the reply; nothing is complete before its end."""
+        self._text += text
+        return []
+
+    def finish(self) -> list[Clause]:
+        """Ends the reply and returns all of it, or nothing of an empty one."""
+        text, self._text = self._text, ""
+        return [Clause(0, text, speakable(text))] if text else []
+
+
 _EMOJI: Final = "\u2600-\u27bf\u2b05-\u2b55\U0001f000-\U0001faff"
 
 _MARKUP: Final = tuple(

@@ -35,7 +35,6 @@ _POLICY: Final = "; ".join(
 _HEADERS: Final = {
     "Cache-Control": "no-cache",  # kept, and asked for again: a new version of Parley shows at once
     "Content-Security-Policy": _POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
     "Referrer-Policy": "no-referrer",

@@ -8,9 +8,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -18,17 +17,13 @@ import numpy as np
 from pipeline.audio import StreamResampler, pcm16_from_bytes
 from pipeline.errors import StageError, StageTimeoutError
 from pipeline.line import Line
-from pipeline.stages import LanguageModelStream, Pause
-from pipeline.turn import failure_code, run_turn
+from pipeline.stages import LanguageModelStream, Pause, PrefillingStream
+from pipeline.turn import failure_code
 from pipeline.types import (
     LISTENING_RATE,
     WIRE_RATE,
-    RunId,
     TokenLogProbability,
     Transcript,
-    TurnAudio,
-    TurnFailed,
-    TurnRequest,
 )
 from pipeline.workers import CancelToken, SerialWorker, wait_out
 from server.faults import internal_error, too_large
@@ -60,6 +55,7 @@ from server.realtime.machine import Machine
 from server.realtime.schema import SessionKind
 from server.realtime.server_events import ServerEvent
 from server.realtime.session_config import Profile
+from server.runs import Runs
 from server.store import AudioStore
 from server.timings import Timings
 from server.traces import Traces
@@ -71,9 +67,6 @@ log = logging.getLogger(__name__)
 FRAMES_AT_ONCE = 16
 """Frames of one client that are worked on, when so many have come, before others get the loop: less than 1 ms."""
 
-HELD_SAMPLES = 10 * WIRE_RATE
-"""Sound that a held reply may run ahead of its release: ten seconds."""
-
 PAUSE_SAMPLES = 8 * WIRE_RATE
 """Most sound that the end-of-turn detector is given: eight seconds, what smart-turn looks at."""
 
@@ -82,28 +75,6 @@ FALLBACK_SILENCE_MS = 500
 
 SESSION_S = 60 * 60
 """What `expires_at` says, counted from the connection: OpenAI's hour. Parley ends no session for its age."""
-
-
-class Run:
-    """A turn in the making: its task, and how far it may run ahead."""
-
-    def __init__(self, held: bool) -> None:
-        self.task: asyncio.Task[None] | None = None
-        self._released = asyncio.Event()
-        self._made = 0
-        if not held:
-            self._released.set()
-
-    def release(self) -> None:
-        self._released.set()
-
-    async def may_go_on(self, samples: int, room: Callable[[], Awaitable[None]]) -> None:
-        """Waits while enough has been made: ten seconds when held, what the client takes when not."""
-        self._made += samples
-        if self._made >= HELD_SAMPLES:
-            await self._released.wait()
-        if self._released.is_set():
-            await room()
 
 
 class Session:
@@ -140,12 +111,14 @@ class Session:
         self._store = AudioStore()
         self._keepsakes = Keepsakes()
         self._voice = hub.open(self._heard)
-        self._hearing = Hearing(line.transcription, line.timeouts.transcription, self._show_words)
+        self._hearing = Hearing(
+            line.transcription, line.timeouts.transcription, self._show_words, line.transcription_slots
+        )
         self._model: LanguageModelStream = line.llm.open()
         self._endpointing = SerialWorker("endpointing")
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._runs: dict[RunId, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._runs = Runs(line, self._model, self._inbox, self._spawn, room=self._room, timings=self._timings)
         self._mcp = McpLinks(self._inbox.put_now, self._spawn)
         self._ended = False
         self._busy = True
@@ -162,7 +135,7 @@ class Session:
         reading = asyncio.create_task(self._read(frames), name="session reader")
         try:
             begin = self._machine.start()
-            self._note(None)
+            self._note(None, begin)
             self._carry_out(begin)
             self._busy = False
             while not self._ended:
@@ -212,9 +185,7 @@ class Session:
     def _decide(self, event: Event) -> list[do.Command]:
         """Returns what is to be done about an event."""
         commands = self._handle(event)
-        self._note(event)
-        if self._timings is not None:
-            self._timings.observe(event, commands, time.monotonic())
+        self._note(event, commands)
         return commands
 
     def _handle(self, event: Event) -> list[do.Command]:
@@ -234,7 +205,9 @@ class Session:
             do.SetIdleTimer: self._set_idle_timer,
             do.ResetVoice: lambda reset: self._voice.reset(reset.epoch),
             do.ForgetAudio: lambda forget: self._store.forget(forget.before),
-            do.Transcribe: lambda feed: self._hearing.feed(feed.turn, self._store.read(feed.start, feed.end)),
+            do.Transcribe: lambda feed: self._hearing.feed(
+                feed.turn, self._store.read(feed.start, feed.end), pauses=feed.pauses
+            ),
             do.Hypothesise: self._hypothesise,
             do.AssessPause: self._assess,
             do.FinishTranscript: lambda ask: self._report(ask.turn, self._hearing.finish(ask.turn)),
@@ -249,9 +222,8 @@ class Session:
             do.SendRetrieved: self._send_retrieved,
             do.DiscardUtterance: lambda drop: self._hearing.discard(drop.turn),
             do.SetTranscription: lambda how: self._hearing.configure(how.language, how.prompt, how.shows),
-            do.StartRun: self._start_run,
-            do.ReleaseRun: self._release_run,
-            do.CancelRun: self._cancel_run,
+            do.Prefill: self._prefill,
+            **self._runs.dispatch,
             **(self.player.dispatch if self.player is not None else {}),
             **self._mcp.dispatch,
         }
@@ -301,8 +273,10 @@ class Session:
                 self._trace.close()
             await self._mcp.close()
 
-    def _note(self, event: Event | None) -> None:
-        """Has the trace follow the session's configuration, and writes down what the client said."""
+    def _note(self, event: Event | None, commands: list[do.Command]) -> None:
+        """Has the timings and the trace follow the session, and writes down what the client said."""
+        if self._timings is not None:
+            self._timings.observe(event, commands, time.monotonic())
         if self._trace is not None:
             self._trace.follow(self._machine.session.tracing)
             if isinstance(event, ClientEvent):
@@ -338,6 +312,8 @@ class Session:
         self._inbox.put_now(PartialTranscript(turn, text, tokens))
 
     def _hypothesise(self, ask: do.Hypothesise) -> None:
+        if ask.is_speculative and self._line.transcription_slots.is_full:
+            return
         # Asked here, not in the task: its place among the feeds is now.
         question = self._hearing.hypothesis(ask.run.turn)
 
@@ -385,35 +361,11 @@ class Session:
 
     # --- mouth ---
 
-    def _start_run(self, command: do.StartRun) -> None:
-        run = self._runs[command.request.run] = Run(command.held)
-        run.task = self._spawn(self._make(command.request, run))
-        run.task.add_done_callback(lambda _: self._runs.pop(command.request.run, None))
-
-    def _cancel_run(self, command: do.CancelRun) -> None:
-        run = self._runs.get(command.run)
-        if run is not None and run.task is not None:
-            run.task.cancel()
-
-    def _release_run(self, command: do.ReleaseRun) -> None:
-        if (run := self._runs.get(command.run)) is not None:
-            run.release()
-
-    async def _make(self, request: TurnRequest, run: Run) -> None:
-        watch = partial(self._mark, request.run) if self._timings is not None else None
-        async with contextlib.aclosing(run_turn(self._line, self._model, request, watch)) as events:
-            async for event in events:
-                if isinstance(event, TurnFailed):
-                    log.error("turn %d: %s: %s", request.run.turn, event.code, event.problem)
-                await self._inbox.put(event)
-                await run.may_go_on(len(event.samples) if isinstance(event, TurnAudio) else 0, self._room)
+    def _prefill(self, command: do.Prefill) -> None:
+        cast(PrefillingStream, self._model).prefill(command.request)
 
     async def _room(self) -> None:
         """Waits until more sound may come."""
         await self.outbound.room()
         if self.player is not None:
             await self.player.room()
-
-    def _mark(self, run: RunId, stage: str) -> None:
-        if self._timings is not None:
-            self._timings.mark(run, stage, time.monotonic())

@@ -4,13 +4,18 @@ All of this belongs to one thread (llama_scheduler.py) and needs no locks.
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from pipeline.llm.llama_memory import Memory
 from pipeline.llm.llama_native import Context, DecodeError, Slice
+from pipeline.llm.llama_rows import Picture, decode_rows, is_row, next_rows, position, text_before_rows
+from pipeline.types import GenerationRequest, Message
 
 log = logging.getLogger(__name__)
+
+ENDINGS = (" so", ", or")
+"""Two ways in which a message may go on: what comes before is in the prompt whichever it is."""
 
 AHEAD_ROWS = 16
 """Rows in a step: what a reply that is asked for meanwhile waits for at most. There is time enough while somebody
@@ -22,11 +27,13 @@ class Prefill:
     """What the prompt of an owner's next reply will begin with.
 
     `encode` returns its tokens, none if there is nothing to compute. It is called once, when there is time for it: most
-    partial transcripts are replaced by the next before.
+    partial transcripts are replaced by the next before. `pictures` are the images of which the tokens have rows, by
+    number: known when `encode` has been called.
     """
 
     owner: object
     encode: Callable[[], list[int]]
+    pictures: Mapping[int, Picture] = field(default_factory=dict)
     tokens: list[int] | None = None
 
 
@@ -74,15 +81,29 @@ class Ahead:
         if sequence is None:
             return False
         start = len(sequence.tokens)
-        pending = tokens[start : start + AHEAD_ROWS]
+        pending = tokens[start:]
         try:
-            if pending:
-                self._context.decode([Slice(sequence.id, start, pending, False)])
-                sequence.tokens += pending
+            if pending and is_row(pending[0]):
+                rows = next_rows(sequence.id, sequence.tokens, pending, prefill.pictures, AHEAD_ROWS)
+                decode_rows(self._context, rows)
+                sequence.tokens += rows.tokens
+            elif pending:
+                piece = pending[: text_before_rows(pending, min(AHEAD_ROWS, len(pending)))]
+                self._context.decode([Slice(sequence.id, position(sequence.tokens), piece, False)])
+                sequence.tokens += piece
         except DecodeError as error:
             log.warning("a prompt could not be computed ahead: %s", error)
             self._memory.undo(sequence)
             return False
         finally:
             self._memory.give_back(sequence)
-        return start + len(pending) < len(tokens)
+        return len(sequence.tokens) < len(tokens)
+
+
+def going_on(request: GenerationRequest, ending: str) -> GenerationRequest:
+    """A request in which the user's newest message goes on; a new one, if the newest is not the user's."""
+    messages = request.prompt.messages
+    if messages and messages[-1].role == "user":
+        newest = replace(messages[-1], text=messages[-1].text.rstrip() + ending)
+        return replace(request, prompt=replace(request.prompt, messages=(*messages[:-1], newest)))
+    return replace(request, prompt=replace(request.prompt, messages=(*messages, Message("user", ending))))

@@ -5,6 +5,7 @@ All of this belongs to one thread (llama_scheduler.py) and needs no locks.
 
 import logging
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Literal
@@ -13,6 +14,7 @@ from pipeline.errors import StageError
 from pipeline.llm.llama_ahead import Ahead, Prefill
 from pipeline.llm.llama_memory import LEAST_SAVED, Memory, Sequence, common_prefix
 from pipeline.llm.llama_native import MAX_ROWS, Context, DecodeError, Slice, Vocabulary
+from pipeline.llm.llama_rows import Picture, decode_rows, is_row, next_rows, position, text_before_rows
 from pipeline.llm.llama_sampling import Grammar, Sampler, Sampling
 
 log = logging.getLogger(__name__)
@@ -37,7 +39,8 @@ class Stopped:
 class Job:
     """One reply to make. `outputs` gets the reply's tokens as bytes, one by one, then `Ended` or an error.
 
-    `cached` is how many tokens of the prompt needed no computing: known when the first output is there.
+    `cached` is how many tokens of the prompt needed no computing: known when the first output is there. `pictures` are
+    the images of which the prompt has rows, by number.
     """
 
     owner: object
@@ -45,6 +48,7 @@ class Job:
     limit: int
     sampling: Sampling
     grammar: Grammar | None = None
+    pictures: Mapping[int, Picture] = field(default_factory=dict)
     cached: int = 0
     outputs: "SimpleQueue[bytes | Ended | StageError | Stopped]" = field(default_factory=SimpleQueue)
     stopped: bool = False
@@ -107,10 +111,14 @@ class Batcher:
         """Drops what is no longer wanted, admits who waits and there is room for, and decodes once."""
         self._drop_stopped()
         self._admit()
-        plan = self._plan()
-        if not plan:
+        if plan := self._plan():
+            self._decode(plan)
+        if (reply := self._next_looker()) is not None:
+            self._decode_rows(reply)
+        elif not plan:
             self._ahead.step()
-            return
+
+    def _decode(self, plan: list[tuple[_Reply, Slice]]) -> None:
         slices = [piece for _, piece in plan]
         try:
             rows = self._context.decode(slices)
@@ -162,13 +170,14 @@ class Batcher:
         for index, reply in enumerate(self._replies):
             if self._must_wait(reply, self._replies[:index]):
                 continue
-            size = 1 if len(reply.pending) == 1 else min(room, len(reply.pending))
+            size = 1 if len(reply.pending) == 1 else text_before_rows(reply.pending, min(room, len(reply.pending)))
             if size == 0:
                 continue
             if len(reply.pending) > 1:
                 room -= size
             sequence = reply.sequence
-            piece = Slice(sequence.id, len(sequence.tokens), reply.pending[:size], size == len(reply.pending))
+            start = position(sequence.tokens)
+            piece = Slice(sequence.id, start, reply.pending[:size], size == len(reply.pending))
             plan.append((reply, piece))
         # Only neighbours by id are decoded in one pass, see `Context`.
         return sorted(plan, key=lambda item: item[1].sequence)
@@ -190,6 +199,25 @@ class Batcher:
             self._memory.fetch(reply.sequence, reply.job.prompt)
             self._set_out(reply)
         return False
+
+    def _next_looker(self) -> _Reply | None:
+        """The reply whose prompt goes on with rows of an image: of several the one that was asked for first."""
+        return next((reply for reply in self._replies if not reply.waits and is_row(reply.pending[0])), None)
+
+    def _decode_rows(self, reply: _Reply) -> None:
+        """Decodes rows of an image, which cannot be in one decode with tokens: other replies take turns with them."""
+        most = PREFILL_ROWS if len(self._replies) > 1 else MAX_ROWS
+        sequence = reply.sequence
+        rows = next_rows(sequence.id, sequence.tokens, reply.pending, reply.job.pictures, most)
+        try:
+            decode_rows(self._context, rows)
+        except DecodeError as error:
+            self._memory.empty(sequence)
+            reply.job.outputs.put(StageError("llm", f"The model could not look at the image: {error}."))
+            self._end(reply)
+            return
+        sequence.tokens += rows.tokens
+        del reply.pending[: len(rows.tokens)]
 
     def _decode_apart(self, plan: list[tuple[_Reply, Slice]]) -> None:
         """Decodes each slice by itself, so that one that cannot be decoded fails alone."""

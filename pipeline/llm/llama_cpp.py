@@ -18,18 +18,20 @@ from msgspec import Meta
 
 from pipeline.device import Place, cores, load_on
 from pipeline.errors import EngineError, StageError
-from pipeline.llm.chat_template import CHATML, ChatTemplate, TemplateError
-from pipeline.llm.llama_ahead import Prefill
+from pipeline.llm.llama_ahead import ENDINGS, Prefill, going_on
 from pipeline.llm.llama_batcher import Job
 from pipeline.llm.llama_cache import CacheOptions, CacheType
 from pipeline.llm.llama_calls import CallPlanner
 from pipeline.llm.llama_devices import check_cuda, cuda_device
 from pipeline.llm.llama_files import locate
 from pipeline.llm.llama_memory import common_prefix
-from pipeline.llm.llama_native import Model, NativeError
+from pipeline.llm.llama_native import MAX_ROWS, Model, NativeError
 from pipeline.llm.llama_reply import Calls, read_reply
+from pipeline.llm.llama_rows import Picture, Pictures, by_number, is_row
 from pipeline.llm.llama_sampling import Sampling
 from pipeline.llm.llama_scheduler import Scheduler
+from pipeline.llm.llama_template import template_of
+from pipeline.llm.llama_vision import Vision, load_projector, see_all, seen
 from pipeline.llm.markup import MARKERS, REASONING, WITHIN_CALLS
 from pipeline.llm.prompt import EncodedPrompt, PromptEncoder
 from pipeline.stages import EngineOptions, LanguageModelCapabilities, RequestSetting
@@ -39,9 +41,6 @@ from pipeline.workers import CancelToken
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
-
-ENDINGS = (" so", ", or")
-"""Two ways in which a message may go on: what comes before is in the prompt whichever it is."""
 
 DEFAULT_CONTEXT = 4096
 MAX_SEQUENCES = 32
@@ -66,6 +65,13 @@ class LlamaCpp:
                 "Of a model in several files, the first.",
             ),
         ] = "builtin"
+        projector: Annotated[
+            str | None,
+            Meta(
+                description="Lets the model see: the projector for images that belongs to it (mmproj), the path of a "
+                "GGUF file or hf:OWNER/REPOSITORY:FILE.gguf."
+            ),
+        ] = None
         context: Annotated[
             Annotated[int, Meta(ge=64)] | None,
             Meta(
@@ -179,6 +185,7 @@ class LlamaCpp:
         self._cache = CacheOptions(options.kv_type, options.k_type, options.v_type, options.flash_attention)
         self._cache.check()
         path = locate(options.model)
+        self._vision: Vision | None = None
         (self._model, self._scheduler, self._context), place = load_on(
             options.device, lambda place: self._load(path, place), check_cuda
         )
@@ -186,17 +193,18 @@ class LlamaCpp:
         try:
             if options.device == "cpu" and options.gpu_layers:
                 raise EngineError("The CPU computes, so no layers go to a GPU.", "Leave it out.", "gpu_layers")
-            self._template = self._chat_template(path)
+            self._template = template_of(self._model, path, options.chat_template)
             self._encoder = PromptEncoder(self._model.vocabulary, self._template, self._context)
         except EngineError:
             self._scheduler.close()
-            self._model.close()
+            self._free()
             raise
         self._calls = CallPlanner(self._model.vocabulary, self._template)
         self.capabilities = LanguageModelCapabilities(
             context=self._context,
             tools=True,
             forced_calls=True,
+            vision=self._vision is not None,
             reasoning=self._can_think(),
             heeds=frozenset(get_args(RequestSetting)),
             prefills=True,
@@ -235,7 +243,7 @@ class LlamaCpp:
             self._closed = True
         self._scheduler.close()
         self._calls.forget()
-        self._model.close()
+        self._free()
 
     def _load(self, path: Path, place: Place) -> tuple[Model, Scheduler, int]:
         """Loads the weights, and makes room for the sequences. On CUDA a `NativeError` means that it is at fault."""
@@ -250,10 +258,21 @@ class LlamaCpp:
             ) from error
         try:
             context = self._context_length(model)
+            if self._options.projector is not None:
+                self._vision = load_projector(self._options.projector, model, self._threads(model))
             return model, self._start(model, context, place), context
         except Exception:
-            model.close()
+            self._model = model
+            self._free()
             raise
+
+    def _free(self) -> None:
+        if self._vision is not None:
+            self._vision.close()
+        self._model.close()
+
+    def _threads(self, model: Model) -> int:
+        return self._options.threads or (1 if model.weights < SMALL else cores())
 
     def _context_length(self, model: Model) -> int:
         trained = model.trained_context
@@ -268,30 +287,13 @@ class LlamaCpp:
             )
         return context
 
-    def _chat_template(self, path: Path) -> ChatTemplate:
-        vocabulary = self._model.vocabulary
-        given = self._options.chat_template
-        source = (self._model.chat_template() or CHATML) if given is None else _read_template(given)
-        try:
-            return ChatTemplate(source, bos=vocabulary.text(vocabulary.bos), eos=vocabulary.text(vocabulary.eos))
-        except TemplateError as error:
-            if given is not None:
-                raise EngineError(
-                    f"The chat template cannot be read: {error}.", "Correct it.", "chat_template"
-                ) from error
-            raise EngineError(
-                f"The chat template in {path} cannot be read: {error}.",
-                "Name another GGUF file, or write a template of your own as `chat_template`.",
-                "model",
-            ) from error
-
     def _can_think(self) -> bool:
         known = self._template.has_switch or self._template.reasoning_tag is not None
         return known or any(self._model.vocabulary.single(tag) is not None for tag in REASONING)
 
     def _start(self, model: Model, context: int, place: Place) -> Scheduler:
         sequences = self._options.sequences
-        threads = self._options.threads or (1 if model.weights < SMALL else cores())
+        threads = self._threads(model)
         start = partial(
             Scheduler,
             model,
@@ -299,6 +301,7 @@ class LlamaCpp:
             sequences=sequences,
             threads=threads,
             parking=self._options.parking * 2**20,
+            rows=self._vision.most_rows if self._vision else MAX_ROWS,
         )
         try:
             return self._cache.start(start, shared=place == "cpu" and threads > 1)
@@ -322,9 +325,14 @@ class LlamaCpp:
                 raise StageError("llm", "The language model has been shut down.")
             yield
 
-    def _prepare(self, request: GenerationRequest, owner: object) -> tuple[Job, EncodedPrompt, Calls]:
+    def _prepare(
+        self, request: GenerationRequest, owner: object, pictures: Pictures | None = None
+    ) -> tuple[Job, EncodedPrompt, Calls]:
+        """Returns a reply to make. `pictures` are its images as the model sees them; None: it has to look at them."""
         limit = self._options.max_tokens if request.max_tokens is None else request.max_tokens
         thinking = self._options.thinking if request.thinking is None else request.thinking
+        if pictures is None:
+            pictures = see_all(self._vision, request.prompt.messages)
         with self._in_use():
             tools, calls, grammar = self._calls.plan(request)
             prompt = self._encoder.encode(
@@ -333,20 +341,34 @@ class LlamaCpp:
                 truncation=request.truncation,
                 thinking=thinking and not calls.forced,
                 opening=calls.form.opening if calls.forced else "",
+                pictures=pictures,
             )
         limit = min(limit, self._context - len(prompt.tokens))
         return (
-            Job(owner, prompt.tokens, limit, self._sampling(request, calls.forced), grammar),
+            Job(
+                owner,
+                prompt.tokens,
+                limit,
+                self._sampling(request, calls.forced),
+                grammar,
+                by_number(pictures),
+            ),
             prompt,
             calls,
         )
 
-    def _beginning(self, request: GenerationRequest) -> list[int]:
+    def _beginning(self, request: GenerationRequest, rows: dict[int, Picture] | None = None) -> list[int]:
         """Returns the tokens with which the prompt begins however the newest message goes on, if that is the user's, or
-        whatever the user says next; none if there is no such prompt.
+        whatever the user says next; none if there is no such prompt, or its images have not been seen: then they are
+        from now on. Adds the images to `rows`, by number.
         """
+        pictures = seen(self._vision, request.prompt.messages)
+        if pictures is None:
+            return []
+        if rows is not None:
+            rows |= by_number(pictures)
         try:
-            one, other = (self._prepare(_going_on(request, ending), None)[0].prompt for ending in ENDINGS)
+            one, other = (self._prepare(going_on(request, ending), None, pictures)[0].prompt for ending in ENDINGS)
         except StageError as error:
             log.debug("nothing to compute ahead: %s", error)
             return []
@@ -378,7 +400,8 @@ class LlamaCppStream:
     def prefill(self, request: GenerationRequest) -> None:
         """Begins to compute the prompt of a reply to come; see `PrefillingStream`."""
         if not self._closed:
-            self._engine._scheduler.prefill(Prefill(self, partial(self._engine._beginning, request)))
+            rows: dict[int, Picture] = {}
+            self._engine._scheduler.prefill(Prefill(self, partial(self._engine._beginning, request, rows), rows))
 
     def generate(self, request: GenerationRequest, cancel: CancelToken) -> Iterator[ModelOutput]:
         """Makes one reply; see `LanguageModelStream`. `output_tokens` counts reasoning too, if there is any.
@@ -393,7 +416,7 @@ class LlamaCppStream:
         try:
             self._engine._scheduler.submit(job)
             for output in read_reply(job, prompt.end, calls, (*self._engine._options.stop, *request.stop)):
-                yield replace(output, left_out=prompt.left_out) if isinstance(output, Generated) else output
+                yield _counted(output, prompt) if isinstance(output, Generated) else output
         finally:
             job.stop()
 
@@ -403,35 +426,12 @@ class LlamaCppStream:
         self._engine._scheduler.release(self)
 
 
+def _counted(generated: Generated, prompt: EncodedPrompt) -> Generated:
+    return replace(generated, left_out=prompt.left_out, image_tokens=sum(map(is_row, prompt.tokens)))
+
+
 def _given(asked: T | None, otherwise: T) -> T:
     return otherwise if asked is None else asked
-
-
-def _going_on(request: GenerationRequest, ending: str) -> GenerationRequest:
-    """A request in which the user's newest message goes on; a new one, if the newest is not the user's."""
-    messages = request.prompt.messages
-    if messages and messages[-1].role == "user":
-        newest = replace(messages[-1], text=messages[-1].text.rstrip() + ending)
-        return replace(request, prompt=replace(request.prompt, messages=(*messages[:-1], newest)))
-    return replace(request, prompt=replace(request.prompt, messages=(*messages, Message("user", ending))))
-
-
-def _read_template(given: str) -> str:
-    """Returns the template that the option means: itself, or what is in the file.
-
-    Raises:
-        EngineError: there is no such file.
-    """
-    if "{{" in given or "{%" in given:
-        return given
-    try:
-        return Path(given).expanduser().read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise EngineError(
-            f"The chat template {given} cannot be read: {error}.",
-            "Give the path of a Jinja file, or the text.",
-            "chat_template",
-        ) from error
 
 
 def _loads(path: Path) -> bool:

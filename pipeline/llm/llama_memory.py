@@ -18,6 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pipeline.llm.llama_native import Context, NativeError
+from pipeline.llm.llama_rows import ends_in_tile, position
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,9 @@ class Memory:
 
     def undo(self, sequence: Sequence) -> bool:
         """Forgets what a decode that failed may have added to a sequence. Returns whether it has its tokens still."""
-        if self._context.trim(sequence.id, len(sequence.tokens)):
+        if ends_in_tile(sequence.tokens):
+            self._context.clear(sequence.id)
+        elif self._context.trim(sequence.id, position(sequence.tokens)):
             return True
         sequence.tokens.clear()
         return False
@@ -186,7 +189,7 @@ class Memory:
     def _shorten_to(self, sequence: Sequence, prompt: list[int], most: int) -> None:
         """Forgets what a sequence holds beyond the first `most` tokens of a prompt: all if it cannot go back."""
         length = min(common_prefix(sequence.tokens, prompt), most)
-        if length < len(sequence.tokens) and not self._context.trim(sequence.id, length):
+        if length < len(sequence.tokens) and not self._context.trim(sequence.id, position(sequence.tokens[:length])):
             length = 0
         del sequence.tokens[length:]
 

@@ -45,7 +45,7 @@ _heard = threading.local()
 
 
 @c.llama_log_callback  # type: ignore[untyped-decorator]
-def _on_log(level: int, text: bytes, _data: object) -> None:
+def on_log(level: int, text: bytes, _data: object) -> None:
     line = text.decode("utf-8", "replace").rstrip("\n")
     if not line.strip(". "):
         return
@@ -58,12 +58,12 @@ def _on_log(level: int, text: bytes, _data: object) -> None:
 @functools.cache
 def start_library() -> None:
     """Sends llama.cpp's log to Python's. Its logger is global, so this happens once in the process."""
-    c.llama_log_set(_on_log, ctypes.c_void_p(0))
+    c.llama_log_set(on_log, ctypes.c_void_p(0))
     c.llama_backend_init()
 
 
 @contextmanager
-def _errors_heard() -> Iterator[list[str]]:
+def errors_heard() -> Iterator[list[str]]:
     """Collects the error lines that llama.cpp logs on this thread."""
     _heard.errors = []
     try:
@@ -167,7 +167,7 @@ class Model:
         no_devices = (ctypes.c_void_p * 1)(None)
         if gpu_layers is None:  # without a list of devices llama.cpp takes all there are, whatever the layers
             params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
-        with _errors_heard() as errors:
+        with errors_heard() as errors:
             self.handle = c.llama_model_load_from_file(str(path).encode(), params)
         if not self.handle:
             raise NativeError(_reason(errors))
@@ -258,8 +258,17 @@ class Context:
     `rewinds` says whether `trim` can go back: a recurrent model cannot.
     """
 
-    def __init__(self, model: Model, *, context: int, sequences: int, threads: int, cache: Cache | None = None) -> None:
-        """Makes room for `sequences` sequences of `context` tokens.
+    def __init__(
+        self,
+        model: Model,
+        *,
+        context: int,
+        sequences: int,
+        threads: int,
+        cache: Cache | None = None,
+        rows: int = MAX_ROWS,
+    ) -> None:
+        """Makes room for `sequences` sequences of `context` tokens. `rows` is the most rows of an image in one decode.
 
         Raises:
             NativeError: it cannot be made, for want of memory for example.
@@ -267,7 +276,7 @@ class Context:
         cache = cache or Cache()
         params = c.llama_context_default_params()
         params.n_ctx = context * sequences
-        params.n_batch = params.n_ubatch = MAX_ROWS
+        params.n_batch = params.n_ubatch = max(rows, MAX_ROWS)
         params.n_seq_max = sequences
         params.n_threads = params.n_threads_batch = threads
         params.flash_attn_type = _FLASH_ATTENTION[cache.flash_attention]
@@ -275,7 +284,7 @@ class Context:
         params.kv_unified = False
         params.no_perf = True
         params.offload_kqv = params.op_offload = model.on_gpu
-        with _errors_heard() as errors:
+        with errors_heard() as errors:
             self.handle = c.llama_init_from_model(model.handle, params)
         if not self.handle:
             raise NativeError(_reason(errors))

@@ -9,7 +9,7 @@ from pipeline.errors import StageError
 from pipeline.llm.llama_ahead import Prefill
 from pipeline.llm.llama_batcher import Batcher, Job
 from pipeline.llm.llama_memory import Memory
-from pipeline.llm.llama_native import Cache, Context, Model
+from pipeline.llm.llama_native import MAX_ROWS, Cache, Context, Model
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,19 @@ _Mail: TypeAlias = Job | Prefill | _Release | _Close
 class Scheduler:
     """Makes replies on a thread of its own. If that thread dies, its jobs fail and the next one starts another."""
 
-    def __init__(self, model: Model, *, context: int, sequences: int, threads: int, cache: Cache, parking: int) -> None:
-        """Makes the context and starts the thread. `parking` is in bytes, see `Memory`.
+    def __init__(
+        self,
+        model: Model,
+        *,
+        context: int,
+        sequences: int,
+        threads: int,
+        cache: Cache,
+        parking: int,
+        rows: int = MAX_ROWS,
+    ) -> None:
+        """Makes the context and starts the thread. `parking` is in bytes, see `Memory`; `rows` is the most rows of an
+        image in one decode.
 
         Raises:
             NativeError: llama.cpp cannot make the context.
@@ -45,6 +56,7 @@ class Scheduler:
         self._threads = threads
         self._cache = cache
         self._parking = parking
+        self._rows = rows
         self._lock = threading.Lock()
         self._closed = False
         self._owner = self._hire()
@@ -88,6 +100,7 @@ class Scheduler:
             sequences=self._sequences,
             threads=self._threads,
             cache=self._cache,
+            rows=self._rows,
         )
         memory = Memory(context, self._sequences, parking=self._parking)
         return _Owner(context, Batcher(context, self._model.vocabulary, memory))

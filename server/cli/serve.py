@@ -82,8 +82,9 @@ def run(args: argparse.Namespace) -> int:
             gc.collect()
             gc.freeze()
             with asyncio.Runner(loop_factory=new_event_loop) as runner:
-                serving = _serve(listener, args.host, config, lines, doors=doors, traces=traces, opens=args.open)
-                return runner.run(serving)
+                return runner.run(
+                    _serve(listener, args.host, config, lines, doors=doors, traces=traces, opens=args.open)
+                )
         finally:
             if traces is not None:
                 traces.close()
@@ -129,7 +130,7 @@ async def _serve(
         await web.SockSite(runner, listener, ssl_context=context).start()
         port = listener.getsockname()[1]
         _greet(host, port, lines, doors)
-        if opens and not await browser.open_page(console := _console(host, port, doors)):
+        if opens and not await browser.open_page(console := console_url(host, port, doors)):
             _say(f"There is no browser here to open. Open {console} in one yourself.")
         await stopped.wait()
         _say("Stopping.")
@@ -162,7 +163,7 @@ def _greet(host: str, port: int, lines: Mapping[str, Line], doors: Doors) -> Non
         f"""
 Parley listens on {address}
 
-  in a browser       {_console(host, port, doors)}
+  in a browser       {console_url(host, port, doors)}
   talk to it         parley talk --url {ws}://{address}/v1/realtime
   openai (Python)    AsyncOpenAI(base_url="{http}://{address}/v1", api_key={key})
   anything else      {ws}://{address}/v1/realtime?model={next(iter(lines))}
@@ -171,7 +172,7 @@ Ctrl-C stops it."""
     )
 
 
-def _console(host: str, port: int, doors: Doors) -> str:
+def console_url(host: str, port: int, doors: Doors) -> str:
     """Returns where a browser of this machine finds the page: an address of all interfaces is none to go to."""
     name = "localhost" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host
     return f"{'http' if doors.identity is None else 'https'}://{name}:{port}/"

@@ -28,10 +28,12 @@ export class Call {
   #asked = new Map(); // response → its calls that have no output yet
   #spoken = false; // whether a reply has had sound: then the voice is settled
   #resolve = () => {};
+  #owed = false; // whether the model was told something that it has not answered to
   #pressed = false;
   #muted = false;
   #sent = 0; // samples since the button was pressed
   #sounding = false;
+  #playing = false; // whether the server plays a reply: over WebRTC it says so
   #hearing = false;
   #voiceAt = -Infinity;
   #cutting = null;
@@ -117,7 +119,8 @@ export class Call {
   /** Something that the user did not say, and the model should answer to. */
   tell(text) {
     this.#message("system", text);
-    if (!this.#active.size) this.#send({ type: "response.create" });
+    if (this.#active.size) this.#owed = true;
+    else this.#send({ type: "response.create" });
   }
 
   async press() {
@@ -147,7 +150,7 @@ export class Call {
   async interrupt() {
     for (const id of this.#active) this.#send({ type: "response.cancel", response_id: id });
     await this.#silence();
-    if (this.#connection.carriesSound && this.#sounding) this.#send({ type: "output_audio_buffer.clear" });
+    if (this.#playing) this.#send({ type: "output_audio_buffer.clear" });
   }
 
   /** The user has said what a call of a tool gives. */
@@ -205,7 +208,7 @@ export class Call {
       this.#active.clear();
       this.#asked.clear();
       this.#pushed.clear();
-      this.#spoken = this.#pressed = this.#hearing = false;
+      this.#spoken = this.#pressed = this.#hearing = this.#owed = this.#playing = false;
       this.#sound.stopStream();
       void this.#sound.stop();
     }
@@ -217,7 +220,9 @@ export class Call {
     this.#begun = session;
     this.#told.onSession(session);
     this.#send({ type: "session.update", session: sessionOf(this.#settings, session, this.#can) });
-    for (const item of this.#conversation.history()) this.#send({ type: "conversation.item.create", item });
+    const history = this.#conversation.history();
+    for (const item of history) this.#send({ type: "conversation.item.create", item });
+    if (history.length) this.#conversation.note("The new session was told what is above.");
     this.#tellActivity();
     this.#resolve(true);
   }
@@ -271,6 +276,14 @@ export class Call {
         this.#spoken = true;
         this.#sound.finish(event.item_id);
         break;
+      case "output_audio_buffer.started":
+        this.#spoken = this.#playing = true;
+        this.#sound.hushStream(false);
+        break;
+      case "output_audio_buffer.stopped":
+      case "output_audio_buffer.cleared":
+        this.#playing = false;
+        break;
       case "conversation.item.truncated":
         this.#conversation.cut(event.item_id, event.audio_end_ms);
         // What of the words was heard is the server's to say.
@@ -296,7 +309,11 @@ export class Call {
   /** Stops the sound, and tells the server how much was heard. `spoken`: because the user speaks. */
   async #silence(spoken = false) {
     if (this.#connection.carriesSound) {
-      if (spoken && this.#sounding && this.#lastReply) this.#cutting = this.#lastReply;
+      if (this.#playing) this.#sound.hushStream(true);
+      if (spoken && this.#playing) {
+        this.#cutting = this.#lastReply;
+        if (!this.#sounding) this.#wasCut(performance.now());
+      }
       return;
     }
     const sounding = this.#sounding;
@@ -331,6 +348,8 @@ export class Call {
     if (problem !== null) this.#conversation.note(problem, true);
     const calls = response.output.filter((item) => item.type === "function_call" && item.status === "completed");
     if (calls.length) this.#run(response.id, calls);
+    else if (this.#owed) this.#send({ type: "response.create" });
+    this.#owed = false;
   }
 
   #run(response, calls) {
@@ -348,7 +367,7 @@ export class Call {
 
   #activity() {
     if (this.#pressed || this.#hearing) return "hearing";
-    if (this.#sounding) return "speaking";
+    if (this.#sounding || this.#playing) return "speaking";
     if (this.#active.size) return "thinking";
     return this.pushToTalk ? "waits" : this.#muted ? "muted" : "listening";
   }

@@ -1,4 +1,4 @@
-// The microphone → pieces of 20 ms at 24 kHz, each with its level.
+// The microphone → pieces of 20 ms at 24 kHz, each with its level. Any message ends it.
 
 import { level } from "./loudness.js";
 import { Resampler } from "./resampler.js";
@@ -10,10 +10,16 @@ class Capture extends AudioWorkletProcessor {
   #resampler = new Resampler(sampleRate, RATE);
   #piece = new Float32Array(PIECE);
   #filled = 0;
+  #over = false;
+
+  constructor() {
+    super();
+    this.port.onmessage = () => (this.#over = true);
+  }
 
   process([channels]) {
     if (channels.length) this.#take(this.#resampler.process(mixed(channels)));
-    return true;
+    return !this.#over;
   }
 
   #take(samples) {

@@ -5,7 +5,7 @@ let made = 0;
 /**
  * Turns, in order. A turn is one of
  *   {role: "user", text, state: "speaking" | "heard" | "done" | "failed", problem}
- *   {role: "assistant", pieces: [{text, at}], played, state: "speaking" | "done" | "cut", heard, timings, response}
+ *   {role: "assistant", pieces: [{text, at}], played, state: "speaking" | "done" | "cut", heard, timings, counts}
  *   {role: "tool", name, arguments, output, state: "asked" | "done"}
  *   {role: "note", text, grave}
  * each with an `id` of this page's. `at`: where in its sound (ms) a piece of text begins, null where it has none here;
@@ -50,8 +50,10 @@ export class Conversation {
   cut(item, ms) {
     const turn = this.#items.get(item);
     if (turn === undefined) return;
-    const guess = turn.pieces.filter((piece) => piece.at !== null && piece.at < ms).map((piece) => piece.text).join("");
-    this.#change(turn, { state: "cut", heard: turn.heard ?? guess });
+    // Where the sound was played here, so much is known of the words already.
+    const known = turn.pieces.every((piece) => piece.at !== null);
+    const begun = turn.pieces.filter((piece) => piece.at < ms).map((piece) => piece.text).join("");
+    this.#change(turn, { state: "cut", heard: turn.heard ?? (known ? begun : null) });
   }
 
   /** The server says what was heard of an item that was cut. */
@@ -86,12 +88,17 @@ export class Conversation {
     this.#responses.clear();
   }
 
+  clear() {
+    this.turns = [];
+    this.ended();
+  }
+
   /** What was said so far, as items for a new session. */
   history() {
     const said = this.turns.map((turn) => {
       if (turn.role === "user") return message("user", "input_text", turn.state === "done" ? turn.text : "");
       if (turn.role !== "assistant") return null;
-      return message("assistant", "output_text", turn.state === "cut" ? (turn.heard ?? "") : textOf(turn));
+      return message("assistant", "output_text", turn.heard ?? textOf(turn));
     });
     return said.filter((item) => item !== null);
   }
@@ -116,7 +123,7 @@ export class Conversation {
         this.#change(this.#userTurn(event.item_id), { state: "failed", problem: event.error.message });
         break;
       case "response.created":
-        this.#responses.set(event.response.id, { turn: null, timings: null, sounded: null });
+        this.#responses.set(event.response.id, { turn: null, timings: null, counts: null, sounded: null });
         break;
       case "response.output_audio_transcript.delta":
       case "response.output_text.delta":
@@ -157,13 +164,15 @@ export class Conversation {
     const known = this.#responses.get(response.id);
     if (known === undefined) return;
     known.timings = read(response.metadata?.["parley.timings"]);
+    known.counts = read(response.metadata?.["parley.counts"]);
     this.#tellTimings(known);
   }
 
-  #tellTimings({ turn, timings, sounded }) {
+  #tellTimings({ turn, timings, counts, sounded }) {
     if (turn === null || timings === null) return;
-    const heard = sounded === null ? {} : { heard: timings.created + sounded };
-    this.#change(turn, { timings: { ...timings, ...heard } });
+    // Two clocks: the one is set by the other when `response.created` comes, which is a little late.
+    const heard = sounded === null ? {} : { heard: Math.max(timings.created + sounded, timings.sent ?? 0) };
+    this.#change(turn, { timings: { ...timings, ...heard }, counts: counts ?? {} });
   }
 
   #add(turn) {

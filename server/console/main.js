@@ -18,14 +18,14 @@ import { Transcript } from "./transcript.js";
 const STATUS = {
   off: "Not connected",
   connecting: "Connecting …",
-  waiting: "The server is away",
+  waiting: "Server away",
   listening: "Listening",
   hearing: "Hearing you",
   thinking: "Thinking",
   speaking: "Speaking",
-  muted: "Your microphone is off",
+  muted: "Microphone off",
   waits: "Ready",
-  deaf: "Connected, without a microphone",
+  deaf: "No microphone",
 };
 
 const settings = load();
@@ -75,15 +75,20 @@ let lost = false;
 
 // --- what is wrong ---
 
-function problem(text, retry = false) {
+/** Shows it until it is dismissed or mended; `ofServer`: it is mended when the server answers. */
+function problem(text, ofServer = false) {
   const box = byId("problem");
   box.querySelector("p").replaceChildren(text);
-  byId("retry").hidden = !retry;
+  byId("retry").hidden = !ofServer;
   box.hidden = false;
 }
 
 function noProblem() {
   byId("problem").hidden = true;
+}
+
+function serverAnswers() {
+  if (!byId("retry").hidden) noProblem();
 }
 
 /** Says why the server cannot be used; with a key that may be mended, `again` is tried. */
@@ -105,7 +110,7 @@ function unusable(error, again) {
 async function loadPipelines() {
   try {
     form.setPipelines(await pipelines());
-    noProblem();
+    serverAnswers();
     return true;
   } catch (error) {
     unusable(error, loadPipelines);
@@ -118,9 +123,14 @@ async function start({ withMicrophone }) {
   noProblem();
   await sound.open();
   if (withMicrophone) await openMicrophone();
-  const begun = await call.start(settings, form.can);
+  const begun = await call.start(wanted(), form.can);
   byId("anew").hidden = true;
   return begun;
+}
+
+/** What the user has chosen, as far as this page can do it. */
+function wanted() {
+  return sound.possible ? settings : { ...settings, written: true, transport: "websocket" };
 }
 
 async function openMicrophone() {
@@ -141,13 +151,21 @@ function end() {
   showActivity("off");
 }
 
+/** Begins a new conversation: what was said is forgotten here, as the server has forgotten it. */
+function forget() {
+  conversation.clear();
+  transcript.clear();
+  byId("empty").hidden = false;
+  showActivity("off");
+}
+
 /** The settings have changed; `anew`: it takes another connection. */
 function changed(_, anew, name) {
   keep(settings);
   if (call.state !== "on") return;
   if (name === "microphone") void (sound.microphone !== null && openMicrophone());
   else if (anew || (name === "voice" && call.voiceIsSettled)) byId("anew").hidden = false;
-  else call.change(settings);
+  else call.change(wanted());
   showActivity(activity);
 }
 
@@ -194,8 +212,8 @@ function showState(state, { seconds, error }) {
     const when = seconds < 1 ? "at once" : `in ${seconds} s`;
     problem(`The server has gone away. Trying again ${when}.`, true);
   } else if (state === "on") {
-    noProblem();
-    if (lost) conversation.note("Connected again. The new session was told what had been said.");
+    serverAnswers();
+    if (lost) conversation.note("Connected again.");
     lost = false;
   } else if (state === "off") {
     lost = false;
@@ -213,26 +231,32 @@ function showActivity(now) {
     byId("status").replaceChildren(STATUS[shown]);
   }
   byId("end").hidden = call.state === "off";
-  const [label, hint] = talkLabel(deaf);
+  byId("forget").hidden = call.state !== "off" || !conversation.turns.length;
+  const [label, hint, keys] = talkLabel(deaf);
   if (byId("talk-label").textContent !== label) byId("talk-label").replaceChildren(label);
-  if (byId("talk-hint").textContent !== hint) byId("talk-hint").replaceChildren(hint);
+  if (byId("hint-words").textContent !== hint) byId("hint-words").replaceChildren(hint);
+  if (byId("hint-keys").textContent !== keys) byId("hint-keys").replaceChildren(keys);
   byId("talk").setAttribute("aria-pressed", String(call.pushToTalk ? activity === "hearing" : !call.muted && !deaf));
 }
 
+/** Returns what the button says, what is said below it, and of the keys where there are some. */
 function talkLabel(deaf) {
   switch (call.state) {
     case "off":
-      return ["Start", "Space starts. Type / to write."];
+      return ["Start", "", "Space starts, / lets you type."];
     case "connecting":
-      return ["Connecting", ""];
+      return ["Connecting", "", ""];
     case "waiting":
-      return ["Try now", ""];
+      return ["Try now", "", ""];
   }
-  if (deaf) return ["Use microphone", "You are connected and can type."];
-  if (call.pushToTalk) {
-    return activity === "hearing" ? ["Let go to send", ""] : ["Hold to talk", "Hold the button or the space bar. Esc stops the reply."];
+  if (deaf) return ["Use microphone", "You are connected and can type.", ""];
+  if (!call.pushToTalk) {
+    return call.muted
+      ? ["Unmute", "", "Space opens the microphone."]
+      : ["Mute", "Just talk.", "Space closes the microphone, Esc stops the reply."];
   }
-  return call.muted ? ["Unmute", "Space opens the microphone."] : ["Mute", "Just talk. Space closes the microphone, Esc stops the reply."];
+  if (activity === "hearing") return ["Let go to send", "", ""];
+  return ["Hold to talk", "", "The space bar does it too. Esc stops the reply."];
 }
 
 // --- wiring ---
@@ -244,6 +268,7 @@ for (const kind of ["pointerup", "pointercancel"]) button.addEventListener(kind,
 button.addEventListener("contextmenu", (event) => event.preventDefault());
 
 byId("end").addEventListener("click", end);
+byId("forget").addEventListener("click", forget);
 byId("type").addEventListener("submit", (event) => void type(event));
 byId("dismiss").addEventListener("click", noProblem);
 byId("retry").addEventListener("click", () => (call.state === "waiting" ? call.retry() : void loadPipelines()));
@@ -282,7 +307,7 @@ new Keyboard({
 });
 
 navigator.mediaDevices?.addEventListener("devicechange", () => void form.listMicrophones());
-window.addEventListener("pagehide", () => call.end());
+window.addEventListener("pagehide", end);
 window.addEventListener("blur", () => call.release());
 
 showActivity("off");

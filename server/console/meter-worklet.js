@@ -1,4 +1,4 @@
-// Says how loud the sound is that passes, and when it begins and ends. {db} or {sounding, db}.
+// Says how loud the sound is that passes, and when it begins and ends: {db} or {sounding, db}. Any message ends it.
 
 import { level } from "./loudness.js";
 
@@ -11,6 +11,12 @@ class Meter extends AudioWorkletProcessor {
   #length = 0;
   #sounding = false;
   #quiet = 0;
+  #over = false;
+
+  constructor() {
+    super();
+    this.port.onmessage = () => (this.#over = true);
+  }
 
   process([input], [output]) {
     const channel = input[0];
@@ -19,7 +25,7 @@ class Meter extends AudioWorkletProcessor {
     this.#pieces.push(samples.slice());
     this.#length += samples.length;
     if (this.#length >= PIECE_S * sampleRate) this.#judge();
-    return true;
+    return !this.#over;
   }
 
   #judge() {

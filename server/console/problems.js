@@ -4,8 +4,8 @@
 export function microphoneProblem(error) {
   if (!window.isSecureContext) {
     return (
-      "Browsers give a microphone only to pages from this machine or over https. Open the page at " +
-      `http://localhost:${location.port || 80}/, or start the server with --tls. Typing works here too.`
+      "Browsers give microphone and sound only to pages from this machine or over https. Open the page on the " +
+      `server's machine at http://localhost:${location.port || 80}/, or start the server with --tls. Here you can type.`
     );
   }
   switch (error.name) {

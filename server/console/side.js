@@ -64,7 +64,7 @@ export class Side {
     this.#side.hidden = !open;
     document.body.classList.toggle("with-side", open);
     // What lies under a sheet is not to be reached.
-    document.querySelector(".conversation").inert = document.querySelector(".dock").inert = this.isSheet;
+    document.querySelector(".conversation").inert = this.isSheet;
     this.#tell();
   }
 

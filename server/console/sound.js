@@ -25,8 +25,14 @@ export class Sound {
     this.told = told;
   }
 
+  /** Whether this page may have sound: browsers keep it from pages that come neither from this machine nor by https. */
+  get possible() {
+    return "audioWorklet" in AudioContext.prototype;
+  }
+
   /** Gets ready to play; browsers want that to begin with a click or a key. */
   async open() {
+    if (!this.possible) return;
     if (this.#context === null) {
       const context = new AudioContext({ latencyHint: "interactive" });
       this.#context = context;
@@ -61,24 +67,33 @@ export class Sound {
   /** Plays a stream of WebRTC in place of items. */
   playStream(stream) {
     // The element plays it, since browsers cancel the echo of what elements play; the context only listens in.
-    this.#remote = new Audio();
-    this.#remote.srcObject = stream;
-    void this.#remote.play().catch(() => {});
+    const element = new Audio();
+    element.srcObject = stream;
+    void element.play().catch(() => {});
     const listening = this.#context.createMediaStreamSource(stream);
     const silent = this.#context.createGain();
     silent.gain.value = 0;
     const meter = new AudioWorkletNode(this.#context, "parley-meter");
     listening.connect(meter).connect(silent).connect(this.#context.destination);
     meter.port.onmessage = ({ data }) => this.#fromMeter(data);
-    this.#remote.meter = meter;
+    this.#remote = { stream, element, listening, meter };
+  }
+
+  /** Silences the stream at once, or no longer: what is still on its way would be heard else. */
+  hushStream(hushed) {
+    for (const track of this.#remote?.stream.getAudioTracks() ?? []) track.enabled = !hushed;
   }
 
   stopStream() {
     if (this.#remote === null) return;
-    this.#remote.meter.disconnect();
-    this.#remote.pause();
-    this.#remote.srcObject = null;
+    const { element, listening, meter } = this.#remote;
     this.#remote = null;
+    element.pause();
+    element.srcObject = null;
+    listening.disconnect();
+    meter.disconnect();
+    meter.port.postMessage("end");
+    meter.port.onmessage = null;
   }
 
   get microphone() {
@@ -97,8 +112,9 @@ export class Sound {
     this.closeMicrophone();
     const track = stream.getAudioTracks()[0];
     const source = this.#context.createMediaStreamSource(stream);
-    const capture = new AudioWorkletNode(this.#context, "parley-capture", { numberOfOutputs: 0 });
-    source.connect(capture);
+    const capture = new AudioWorkletNode(this.#context, "parley-capture");
+    // It puts nothing out; but there are browsers that run only what leads to the loudspeaker.
+    source.connect(capture).connect(this.#context.destination);
     const microphone = { stream, track, source, capture, calm: 0 };
     capture.port.onmessage = ({ data }) => this.#fromMicrophone(microphone, data);
     track.onended = () => {
@@ -116,6 +132,8 @@ export class Sound {
     track.onended = null;
     track.stop();
     source.disconnect();
+    capture.disconnect();
+    capture.port.postMessage("end");
     capture.port.onmessage = null;
   }
 

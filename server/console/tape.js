@@ -9,6 +9,8 @@ export class Tape {
   #columns = [];
   #mine = FLOOR_DB;
   #theirs = FLOOR_DB;
+  #pieces = 0;
+  #moved = 0;
 
   constructor(canvas) {
     this.#canvas = canvas;
@@ -18,10 +20,8 @@ export class Tape {
   /** The microphone's level; each moves the tape on. */
   said(db) {
     this.#mine = Math.max(this.#mine, db);
-    if (++this.pieces % 2 === 0) this.#advance();
+    if (++this.#pieces % 2 === 0) this.#advance();
   }
-
-  pieces = 0;
 
   /** The loudspeaker's level. */
   heard(db) {
@@ -29,8 +29,6 @@ export class Tape {
     // Without a microphone the reply itself moves the tape.
     if (performance.now() - this.#moved > 60) this.#advance();
   }
-
-  #moved = 0;
 
   redraw() {
     const { width, height } = this.#canvas;
@@ -73,5 +71,5 @@ function bar(context, colour, x, y, height, scale) {
 
 /** A level as a share of the strip's half. */
 function share(db) {
-  return Math.max(0, Math.min(1, 1 - (db + 6) / (FLOOR_DB + 6)));
+  return Math.max(0, Math.min(0.9, 1 - (db + 6) / (FLOOR_DB + 6)));
 }

@@ -5,12 +5,16 @@ import { textOf } from "./conversation.js";
 import { waterfall } from "./waterfall.js";
 
 const NEAR_END = 80; // pixels: whoever has scrolled up to read is left there
+const READ_AT = 0.6; // of the height: where the words stand that are being spoken
+const LONG = 180; // characters: so much is shown of what was not heard
 
 export class Transcript {
   #list;
   #announce;
   #rows = new Map();
   #announced = new Set();
+  #following = true;
+  #put = 0;
   #onAnswer;
 
   /**
@@ -22,12 +26,18 @@ export class Transcript {
     this.#list = list;
     this.#announce = announce;
     this.#onAnswer = onAnswer;
+    this.#scroller.addEventListener("scroll", () => {
+      const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+      if (Math.abs(scrollTop - this.#put) > 2) this.#following = scrollHeight - scrollTop - clientHeight < NEAR_END;
+    });
+  }
+
+  get #scroller() {
+    return this.#list.parentElement;
   }
 
   /** Shows a turn, or what has become of it. */
   show(turn) {
-    const scroller = this.#list.parentElement;
-    const following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END;
     let row = this.#rows.get(turn.id);
     if (row === undefined) {
       row = { line: element("li", { id: turn.id, class: `turn ${turn.role}` }) };
@@ -40,7 +50,23 @@ export class Transcript {
     else if (turn.role === "tool") this.#tool(row, turn);
     else this.#note(row, turn);
     this.#read(turn);
-    if (following) scroller.scrollTop = scroller.scrollHeight;
+    if (this.#following) this.#follow(row.line);
+  }
+
+  clear() {
+    this.#rows.clear();
+    this.#list.replaceChildren();
+    this.#following = true;
+  }
+
+  /** Keeps the words in view that are spoken now, or the end. */
+  #follow(line) {
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    const ahead = line.querySelector(".ahead")?.getClientRects()[0];
+    const end = scrollHeight - clientHeight;
+    const here = this.#scroller.getBoundingClientRect().top + clientHeight * READ_AT;
+    this.#scroller.scrollTop = ahead === undefined ? end : Math.min(end, scrollTop + ahead.top - here);
+    this.#put = this.#scroller.scrollTop;
   }
 
   #user({ line }, turn) {
@@ -61,7 +87,7 @@ export class Transcript {
     const remarks = turn.state === "cut" ? [element("p", { class: "remark" }, [remark(turn)])] : [];
     row.said.replaceChildren(name("Parley"), element("p", { class: "words" }, words(turn)), ...remarks);
     if (turn.timings !== null && turn.timings !== row.shown) {
-      const timings = waterfall(turn.timings);
+      const timings = waterfall(turn.timings, turn.counts);
       timings.open = row.timings?.open ?? false;
       row.timings?.remove();
       row.line.append(timings);
@@ -119,17 +145,32 @@ function dots() {
 
 /** A reply's words: heard, still to be heard, or never heard. */
 function words(turn) {
-  if (turn.state === "cut") {
+  if (turn.heard !== null) {
     const all = textOf(turn);
-    const heard = all.startsWith(turn.heard ?? "") ? (turn.heard ?? "") : "";
+    const heard = all.slice(0, lengthOf(turn.heard, all));
     const lost = all.slice(heard.length);
-    const unheard = element("del", {}, [element("span", { class: "unseen" }, [" (not heard:) "]), lost]);
+    const unheard = element("del", { title: lost }, [element("span", { class: "unseen" }, [" (not heard:) "]), short(lost)]);
     return [heard, ...(lost.trim() ? [unheard] : [])];
   }
   const ahead = turn.pieces.findIndex((piece) => piece.at !== null && piece.at > turn.played);
   const pieces = turn.pieces.map((piece) => piece.text);
   if (ahead < 0) return [pieces.join("")];
   return [pieces.slice(0, ahead).join(""), element("span", { class: "ahead" }, [pieces.slice(ahead).join("")])];
+}
+
+/** How much of a text its beginning is, where that may have other spaces; 0 where it is no beginning of it. */
+function lengthOf(beginning, text) {
+  let at = 0;
+  for (const letter of beginning.replace(/\s/g, "").split("")) {
+    while (at < text.length && /\s/.test(text[at])) at++;
+    if (text[at++] !== letter) return 0;
+  }
+  return at;
+}
+
+/** The beginning of a long text, to the end of a word. */
+function short(text) {
+  return text.length <= LONG ? text : `${text.slice(0, LONG).replace(/\s+\S*$/, "")} …`;
 }
 
 function remark({ stoppedAfter, problem }) {

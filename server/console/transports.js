@@ -4,10 +4,11 @@
 import { Unusable, ask, sessionKey } from "./api.js";
 
 const PATIENCE_MS = 10_000;
+const GONE_MS = 5_000; // so long nothing may come from the server before it counts as gone
 
 /**
  * @param {string} model the pipeline
- * @param {{onEvent: (event: object) => void, onClose: (why: string) => void}} told `onClose` only after it was open
+ * @param {{onEvent: (event: object) => void, onClose: () => void}} told `onClose` only after it was open
  * @throws {Unusable}
  */
 export async function openWebSocket(model, { onEvent, onClose }) {
@@ -21,7 +22,7 @@ export async function openWebSocket(model, { onEvent, onClose }) {
     socket.onclose = reject;
   }).catch(explain);
   socket.onmessage = ({ data }) => onEvent(JSON.parse(data));
-  socket.onclose = ({ reason }) => onClose(reason);
+  socket.onclose = () => onClose();
   return {
     carriesSound: false,
     send: (event) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(event)),
@@ -67,16 +68,20 @@ export async function openWebRtc(model, track, { onEvent, onClose, onStream }) {
 
 function joined(peer, channel, sender, place, { onEvent, onClose }) {
   let over = false;
-  const end = (why) => {
+  let silent = null;
+  const end = () => {
     if (over) return;
     over = true;
+    clearTimeout(silent);
     peer.close();
-    onClose(why);
+    onClose();
   };
   channel.onmessage = ({ data }) => onEvent(JSON.parse(typeof data === "string" ? data : new TextDecoder().decode(data)));
-  channel.onclose = () => end("");
+  channel.onclose = () => end();
   peer.onconnectionstatechange = () => {
-    if (peer.connectionState === "failed") end("The connection was lost.");
+    clearTimeout(silent);
+    if (peer.connectionState === "failed") end();
+    if (peer.connectionState === "disconnected") silent = setTimeout(() => end(), GONE_MS);
   };
   return {
     carriesSound: true,
@@ -84,6 +89,7 @@ function joined(peer, channel, sender, place, { onEvent, onClose }) {
     setTrack: (track) => sender.replaceTrack(track),
     close() {
       over = true;
+      clearTimeout(silent);
       peer.close();
       if (place) void ask(`${place}/hangup`, { method: "POST", keepalive: true }).catch(() => {});
     },

@@ -7,7 +7,8 @@ const STEPS = [
   ["Silence, until the turn is over", ["zero"], ["committed"], "wait"],
   ["Transcription", ["quiet"], ["words"], "work"],
   ["Transcript, in full", ["committed"], ["transcript"], "work"],
-  ["Language model", ["run"], ["first_clause", "first_token"], "work"],
+  ["Until the model has a place", ["run"], ["begun"], "wait"],
+  ["Language model", ["begun", "run"], ["first_clause", "first_token"], "work"],
   ["Speech", ["first_clause"], ["first_audio"], "work"],
   ["Held back, until the turn is over", ["first_audio"], ["released"], "wait"],
   ["Way to the page", ["sent"], ["heard"], "work"],
@@ -30,19 +31,23 @@ export function wait(timings) {
   return timings.heard ?? timings.sent ?? null;
 }
 
-/** Returns what shows the timings of a turn, folded away. */
-export function waterfall(timings) {
+/** Returns what shows the timings of a turn, and what is counted of it, folded away. */
+export function waterfall(timings, counts) {
   const total = wait(timings);
   const spoken = timings.committed !== undefined;
   const since = spoken ? "after you fell silent" : "after you asked";
   const said = total === null ? "How long it took" : `Heard ${Math.round(total)} ms ${since}`;
   const end = Math.max(...Object.values(timings), 1);
-  const rows = bars(timings).map((bar) => row(bar, Math.min(0, timings.quiet ?? 0, timings.run ?? 0), end));
-  return element("details", { class: "waterfall" }, [
+  const found = bars(timings);
+  const first = Math.min(0, ...found.map((bar) => bar.start));
+  const rows = found.map((bar) => row(bar, first, end));
+  const details = element("details", { class: "waterfall" }, [
     element("summary", {}, [said]),
     element("div", { class: "bars", role: "list", "aria-label": "Where the time went" }, rows),
-    element("p", { class: "moments" }, [moments(timings)]),
+    element("p", { class: "moments" }, [[...moments(timings), ...numbers(counts)].join(" · ")]),
   ]);
+  details.addEventListener("toggle", () => details.open && details.scrollIntoView({ block: "nearest" }));
+  return details;
 }
 
 function row({ name, start, end, kind }, from, to) {
@@ -59,5 +64,13 @@ function row({ name, start, end, kind }, from, to) {
 
 function moments(timings) {
   const sorted = Object.entries(timings).sort(([, a], [, b]) => a - b);
-  return sorted.map(([name, ms]) => `${name.replaceAll("_", " ")} ${Math.round(ms)}`).join(" · ");
+  return sorted.map(([name, ms]) => `${plain(name)} ${Math.round(ms)}`);
+}
+
+function numbers(counts) {
+  return Object.entries(counts).map(([name, number]) => `${number} ${plain(name)}`);
+}
+
+function plain(name) {
+  return name.replaceAll("_", " ");
 }

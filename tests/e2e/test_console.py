@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from tests.conformance.brain import Brain
-from tests.e2e.chromium import RATE, chromium, write_microphone
-from tests.e2e.client import understood
+from tests.e2e.chromium import ELSEWHERE, RATE, chromium, write_microphone
 from tests.e2e.conftest import Server, python_path, serving
 from tests.openai_endpoint import chunk, events_answer
 from tests.speech import say, silence
 
-QUESTION = "what is your name"
+QUESTION = "turn on the kitchen lights"
 
 TYPING = """
 default: typing
@@ -49,6 +48,12 @@ models:
 
 LOST = "WebSocket connection to|ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET"
 """What Chromium writes to its console when a server is gone."""
+
+BEYOND = """[...document.querySelectorAll("body *")]
+    .filter((each) => each.checkVisibility() && !each.closest(".unseen, .skip, pre"))
+    .filter((each) => each.getBoundingClientRect().right > innerWidth + 1)
+    .map((each) => each.outerHTML)"""
+"""What is wider than the window."""
 
 BAD = ("error", "warning")
 
@@ -85,12 +90,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(server: Server, browser: Any) -> Iterator[Open]:
+def open_page(browser: Any, server: Server) -> Iterator[Open]:
     """Opens the console, with these settings; afterwards nothing must have gone wrong in it."""
     contexts = []
     wrong: list[tuple[str, str]] = []
 
-    def open_(port: int = server.port, microphone: bool = True, expect: str = "$^", **settings: Any) -> Any:
+    def open_(
+        host: str = "127.0.0.1", port: int = server.port, microphone: bool = True, expect: str = "$^", **settings: Any
+    ) -> Any:
         context = browser.new_context(permissions=["microphone"] if microphone else [], reduced_motion="reduce")
         contexts.append(context)
         if settings:
@@ -100,7 +107,7 @@ def open_page(server: Server, browser: Any) -> Iterator[Open]:
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: wrong.append((str(error), "$^")))
         page.on("console", lambda said: wrong.append((said.text, expect)) if said.type in BAD else None)
-        page.goto(f"http://127.0.0.1:{port}/")
+        page.goto(f"http://{host}:{port}/")
         return page
 
     yield open_
@@ -132,11 +139,11 @@ def words(turn: Any) -> str:
 def test_a_spoken_question_is_transcribed_answered_and_heard(open_page: Open, transport: str) -> None:
     page = open_page(transport=transport)
     page.get_by_role("button", name="Start").click()
-    assert understood(QUESTION, words(turn(page, "user")))
+    heard = words(turn(page, "user")).split()
+    assert len(set(QUESTION.split()) & set(heard)) >= 2, heard  # a busy machine drops some of it on the way
     reply = turn(page, "assistant")
-    assert "Parley" in words(reply)
+    assert words(reply)
     page.locator("#turns > .assistant[data-heard-after]").wait_for()  # the meter behind the loudspeaker has moved
-    assert page.locator("body[data-activity=listening]").wait_for() is None
 
     reply.locator("summary").click()
     assert "Language model" in reply.locator(".bars").inner_text()
@@ -155,8 +162,11 @@ def test_speaking_over_a_reply_stops_the_sound(open_page: Open, transport: str, 
     record_property("ms from the voice to silence", after)
     print(f"{transport}: silent {after} ms after the voice")
     assert after < 1000  # a busy machine; it is 200 on an idle one
-    assert "repeat 30" in reply.locator("del").inner_text(), "what was not heard is struck"
+    assert "repeat 30" in page.locator(".assistant del").inner_text(), "what was not heard is struck"
     assert words(reply).startswith("You said"), "what was heard is not"
+    page.keyboard.press("e")
+    page.fill("#filter", "conversation.item.truncated")
+    assert page.locator("#log details:not([hidden])").count() == 1, "the server knows it too"
 
 
 def test_push_to_talk_by_the_space_bar(open_page: Open) -> None:
@@ -189,6 +199,52 @@ def test_the_page_is_used_by_keyboard(open_page: Open) -> None:
     assert page.evaluate("document.activeElement.id") == "tab-events"
     page.keyboard.press("ArrowLeft")
     page.locator("#settings").wait_for()
+
+
+def test_the_microphone_is_closed_and_opened_by_a_key_and_the_call_is_ended(open_page: Open) -> None:
+    page = open_page(pipeline="slow")
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Mute", exact=True).wait_for()
+    page.focus("#talk")  # where the space bar would press the button as well
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Unmute").wait_for()
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Mute", exact=True).wait_for()
+    page.get_by_role("button", name="End", exact=True).click()
+    page.get_by_role("button", name="Start").wait_for()
+
+
+def test_another_pipeline_takes_another_connection_and_the_page_says_so(open_page: Open, brain: Brain) -> None:
+    page = open_page(pipeline="slow", written=True)
+    type_(page, "hello")
+    assert "You said hello" in words(turn(page, "assistant"))
+    page.select_option("[name=pipeline]", "brain")
+    page.get_by_role("button", name="Connect anew").click()
+    page.locator("#anew").wait_for(state="hidden")
+    type_(page, "hello again")
+    assert words(turn(page, "assistant", index=1)).strip() == "You said hello again."
+    said = brain.asked("chat")[-1].json["messages"]
+    assert [each["content"].strip() for each in said[-3:]] == ["hello", "You said hello.", "hello again"], "it was told"
+
+    page.get_by_role("button", name="End", exact=True).click()
+    page.get_by_role("button", name="Forget all").click()
+    assert page.locator("#turns > *").count() == 0
+    type_(page, "who are you")
+    turn(page, "assistant")
+    assert "hello" not in str(brain.asked("chat")[-1].json["messages"])
+
+
+def test_the_page_fits_a_small_phone_and_a_screen_of_any_width(open_page: Open) -> None:
+    page = open_page(pipeline="slow", written=True)
+    type_(page, "hello " * 20 + "w" * 100)
+    turn(page, "assistant")
+    for width in (360, 390, 700, 1000, 1440):
+        page.set_viewport_size({"width": width, "height": 740})
+        for panel in ("settings", "events"):
+            if page.locator(f"#open-{panel}").is_visible():
+                page.click(f"#open-{panel}")
+            beyond = page.evaluate(BEYOND)
+            assert not beyond, f"{width}: {beyond[0][:200]}"
 
 
 def test_a_tool_runs_in_the_page_and_one_of_the_users_own_is_answered_by_hand(open_page: Open, brain: Brain) -> None:
@@ -262,11 +318,28 @@ def test_the_log_of_events_is_filtered_and_copied(open_page: Open) -> None:
 # --- what goes wrong ---
 
 
-def test_a_refused_microphone_is_told_and_one_can_type(open_page: Open) -> None:
-    page = open_page(microphone=False, pipeline="slow", written=True)
+@pytest.mark.parametrize("transport", ["websocket", "webrtc"])
+def test_a_refused_microphone_is_told_and_one_can_type(open_page: Open, transport: str) -> None:
+    page = open_page(microphone=False, transport=transport, pipeline="slow")
     page.get_by_role("button", name="Start").click()
     page.get_by_text("does not let this page use the microphone").wait_for()
     page.get_by_role("button", name="Use microphone").wait_for()
+    type_(page, "hello")
+    assert "You said hello" in words(turn(page, "assistant"))
+
+
+def test_a_page_from_another_machine_without_tls_says_why_it_is_silent_and_one_can_type(open_page: Open) -> None:
+    page = open_page(host=ELSEWHERE, pipeline="slow", microphone=False)
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("or start the server with --tls").wait_for()
+    type_(page, "hello")
+    assert "You said hello" in words(turn(page, "assistant"))
+
+
+def test_a_reply_that_fails_is_told(open_page: Open) -> None:
+    page = open_page(pipeline="slow", written=True)
+    type_(page, "llm raise")
+    page.locator(".note.grave", has_text="The reply failed").wait_for()
     type_(page, "hello")
     assert "You said hello" in words(turn(page, "assistant"))
 

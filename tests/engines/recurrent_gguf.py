@@ -24,7 +24,7 @@ def write(path: Path, seed: int = 2) -> Path:
     writer.add_ssm_inner_size(INNER)
     writer.add_ssm_state_size(STATE)
     writer.add_ssm_time_step_rank(RANK)
-    tiny_gguf._add_tokenizer(writer, CHATML)
+    tiny_gguf.add_tokenizer(writer, CHATML)
     random = np.random.default_rng(seed)
 
     def put(name: str, *shape: int, scale: float = 1.0) -> None:
@@ -48,4 +48,4 @@ def write(path: Path, seed: int = 2) -> Path:
         writer.add_tensor(f"blk.{layer}.ssm_a", -np.full((INNER, STATE), 0.5, np.float32))
         writer.add_tensor(f"blk.{layer}.ssm_d", np.ones(INNER, np.float32))
         put(f"blk.{layer}.ssm_out.weight", WIDTH, INNER)
-    return tiny_gguf._finish(writer, path)
+    return tiny_gguf.finish(writer, path)

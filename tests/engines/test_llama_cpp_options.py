@@ -322,7 +322,7 @@ def test_a_reference_to_the_hub_is_a_file_of_its_cache(
         ("vocabulary", lambda path: tiny_gguf.write(path, with_weights=False)),
         ("embeddings", lambda path: tiny_gguf.write(path, pooling=gguf.PoolingType.LAST)),
         ("ranking", lambda path: tiny_gguf.write(path, pooling=gguf.PoolingType.RANK)),
-        ("unknown", lambda path: tiny_gguf._finish(gguf.GGUFWriter(path, "martian"), path)),
+        ("unknown", lambda path: tiny_gguf.finish(gguf.GGUFWriter(path, "martian"), path)),
     ],
 )
 def test_a_file_that_holds_no_model_that_writes_is_refused(

@@ -21,7 +21,8 @@ from server import outbound as outbound_limits
 from server.outbound import SlowClient
 from server.profile import endpointing_reads
 from server.realtime.machine import Machine
-from server.session import HELD_SAMPLES, Session
+from server.runs import HELD_SAMPLES
+from server.session import Session
 from server.voice import VoiceHub
 from server.wire import ga
 from tests.fakes import FakeDetector, FakeEars, FakeModel, FakePauseJudge, FakeVoice, Gate, fake_line, pause_judge
@@ -50,7 +51,10 @@ class Client:
         self.line = line
         self.hub = VoiceHub(line.vad, 10.0)
         profile = dataclasses.replace(
-            PROFILE, endpointing_reads=endpointing_reads(line), semantic_by_default=bool(line.endpointing.reads)
+            PROFILE,
+            endpointing_reads=endpointing_reads(line),
+            semantic_by_default=bool(line.endpointing.reads),
+            prefills=line.llm.capabilities.prefills,
         )
         self.session = Session(line, self.hub, profile, ga, "fake", timings=timings)
         self.wire = WireChecker()
