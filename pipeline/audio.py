@@ -1,7 +1,6 @@
 """Sound as numbers: PCM bytes, pieces of it, and resampling that streams without seams."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import soxr
@@ -35,18 +34,16 @@ def slices(samples: Pcm16, most: int) -> Iterator[Pcm16]:
 
 
 class StreamResampler:
-    """Resamples a mono int16 stream, anti-aliased, piece by piece: the pieces join as if resampled in one.
+    """Resamples a mono int16 stream, anti-aliased, piece by piece: the pieces join as if resampled in one, to the bit.
 
-    The output lags the input (soxr, 24 to 16 kHz: 21-37 ms at `high` quality, 11-20 ms at `low`) until `flush`;
-    it is not shifted: output sample `i` belongs to the time `i / rate_out`.
+    The output lags the input (soxr, 24 to 16 kHz: 21-37 ms) until `flush`; it is not shifted: output sample `i` belongs
+    to the time `i / rate_out`. Detectors, which need the sound sooner, have `vad/frames.py`.
     """
 
-    def __init__(self, rate_in: int, rate_out: int, quality: Literal["low", "high"] = "high") -> None:
-        """`low` is for detectors, which need the sound soon; `high` for ears and transcribers."""
+    def __init__(self, rate_in: int, rate_out: int) -> None:
         self._stream: soxr.ResampleStream | None = None
         if rate_in != rate_out:
-            kind = "LQ" if quality == "low" else "HQ"
-            self._stream = soxr.ResampleStream(rate_in, rate_out, 1, dtype="int16", quality=kind)
+            self._stream = soxr.ResampleStream(rate_in, rate_out, 1, dtype="float32", quality="HQ")
 
     def process(self, samples: Pcm16) -> Pcm16:
         """Takes the next samples at the input rate, returns what is ready at the output rate."""
@@ -58,5 +55,7 @@ class StreamResampler:
 
     def _resample(self, samples: Pcm16, last: bool) -> Pcm16:
         assert self._stream is not None
-        resampled: Pcm16 = self._stream.resample_chunk(samples, last=last)
-        return resampled
+        # As float32: what soxr rounds by itself it dithers, and that depends on where the stream is cut.
+        resampled = np.round(self._stream.resample_chunk(samples.astype(np.float32), last=last))
+        rounded: Pcm16 = np.clip(resampled, -32768, 32767).astype(np.int16)
+        return rounded

@@ -1,7 +1,8 @@
 """Text deltas → clauses that can be spoken while the rest of the reply is still being made.
 
-The first clause is short, because the user waits for it; the later ones are sentences, because sentences sound
-better in one go; a long sentence is cut at a comma, so that no clause takes long to make.
+What comes first is short, because the user waits for it; the later clauses are sentences, because sentences sound
+better in one go; a long sentence is cut at a comma, so that no clause takes long to make. "Sure!" is said before a slow
+model has made a sentence, so short clauses go on until enough has been said to bridge the making of the next.
 
 The text is looked at character by character and nothing depends on how it was cut into deltas: the same reply
 gives the same clauses.
@@ -21,8 +22,14 @@ say as a letter and counts as three.
 LONG_CHARS: Final = 80
 """From here on (about 6 s of speech) a sentence is cut at the next comma."""
 
+ENOUGH_WORDS: Final = 6
+"""Words, some 2 s of speech, that have been said when clauses become sentences."""
+
 FIRST_WORDS: Final = 9
-"""A first clause without punctuation is cut after so many words."""
+"""Until then, a clause without punctuation is cut after so many words."""
+
+FIRST_WORDS_OF_PHRASE: Final = 5
+"""Words that such a clause has at least when it ends before a word that begins a phrase, where a speaker may pause."""
 
 FIRST_WORDS_AT_COMMA: Final = 2
 """Words that a first clause has at least when it ends at a comma: one alone sounds clipped."""
@@ -44,6 +51,15 @@ _ABBREVIATIONS: Final = frozenset(_TITLES_AND_SHORT_FORMS.split())
 _LETTERS_AND_STOPS: Final = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 """What remains of "U.S.", "e.g." and initials without the last stop."""
 
+_WORDS_THAT_BEGIN_PHRASES: Final = """
+    about after although and as at because before between but by during for from if in into or since so than that though
+    through to under unless until when where whether which while who with without
+    aber als bevor bis dass denn für mit nachdem oder ohne um und von wegen weil wenn während
+    avec dans et lorsque mais ou parce pendant pour quand que qui sans
+    con cuando desde hasta mientras para pero porque según sin
+"""
+_BEGIN_PHRASES: Final = frozenset(_WORDS_THAT_BEGIN_PHRASES.split())
+
 Ending = Literal["sentence", "pause", "word", "none"]
 
 
@@ -58,7 +74,7 @@ class ClauseSplitter:
         self._space_at = 0
         self._line_start = True
         self._index = 0
-        self._spoken = False
+        self._said = 0
 
     def feed(self, text: str) -> list[Clause]:
         """Takes the next piece of the reply and returns the clauses that are now known to be complete."""
@@ -79,7 +95,7 @@ class ClauseSplitter:
         text = self._text[:length]
         clause = Clause(self._index, text, speakable(text, self._line_start))
         self._index += 1
-        self._spoken = self._spoken or bool(clause.speech)
+        self._said += _words(clause.speech)
         self._line_start = text.endswith("\n")
         self._text = ""
         self._weight = self._depth = self._pause_at = self._space_at = 0
@@ -93,6 +109,8 @@ class ClauseSplitter:
         ending = self._ending(before, char)
         length = len(self._text) if char.isspace() else len(before)
         if ending != "none" and self._depth == 0:
+            if ending == "word" and self._phrase_begins(before):
+                return self._space_at
             if self._complete(ending, length):
                 return length
             if ending != "word":
@@ -144,15 +162,47 @@ class ClauseSplitter:
 
     def _complete(self, ending: Ending, length: int) -> bool:
         """Whether the first `length` characters, which end so, are to be spoken by themselves."""
-        if ending == "word" and self._spoken:
+        enough = self._said >= ENOUGH_WORDS
+        if enough and (ending == "word" or (ending == "pause" and self._weight < LONG_CHARS)):
             return False
-        if ending == "pause" and self._spoken:
-            return self._weight >= LONG_CHARS and speakable(self._text[:length], self._line_start) != ""
         speech = speakable(self._text[:length], self._line_start)
-        if ending == "sentence":
+        if enough or ending == "sentence":
             return speech != ""
-        words = len(speech.split()) + sum(unicodedata.east_asian_width(char) in "WF" for char in speech) // 2
-        return words >= (FIRST_WORDS if ending == "word" else FIRST_WORDS_AT_COMMA)
+        # While the clause is said that is out, the next may take longer to be made.
+        return _words(speech) >= (FIRST_WORDS if ending == "word" else max(FIRST_WORDS_AT_COMMA, 2 * self._said + 1))
+
+    def _phrase_begins(self, text: str) -> bool:
+        """Whether the last word begins a phrase, and what is before it makes a clause for now."""
+        if self._said >= ENOUGH_WORDS or not self._space_at:
+            return False
+        word = text[self._space_at :].strip(_OPENERS).casefold()
+        return word in _BEGIN_PHRASES and self._long_enough(text[: self._space_at])
+
+    def _long_enough(self, text: str) -> bool:
+        words = speakable(text, self._line_start).split()
+        return len(words) >= FIRST_WORDS_OF_PHRASE and words[-1].casefold() not in _BEGIN_PHRASES
+
+
+def _words(speech: str) -> int:
+    """Counts words; two ideographs are one."""
+    return len(speech.split()) + sum(unicodedata.east_asian_width(char) in "WF" for char in speech) // 2
+
+
+class WholeReply:
+    """Takes the place of the splitter where a reply is to be said in one go: it is one clause, however long."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def feed(self, text: str) -> list[Clause]:
+        """Takes the next piece of the reply; nothing is complete before its end."""
+        self._text += text
+        return []
+
+    def finish(self) -> list[Clause]:
+        """Ends the reply and returns all of it, or nothing of an empty one."""
+        text, self._text = self._text, ""
+        return [Clause(0, text, speakable(text))] if text else []
 
 
 _EMOJI: Final = "\u2600-\u27bf\u2b05-\u2b55\U0001f000-\U0001faff"

@@ -9,7 +9,9 @@
         llm: {engine: llama-cpp, model: builtin, timeout: 30}
         tts: {engine: espeak-ng, voice: en-us}
         instructions: …                 # what the model is told where a client says nothing
-        speculation: true               # start the reply in the first quiet frames and hold it
+        speculation: true               # start the reply in the first quiet frames and hold it; compute the prompt
+                                        # while the user still speaks
+        clause_streaming: true          # say a reply clause by clause while the rest of it is being made
         voices: {alloy: en-us+f3}       # names of voices that lead to voices of this pipeline; go before those below
     aliases: {"gpt-realtime*": default} # names that lead to a pipeline; * and ? stand for any letters
     voices: {alloy: en-us+f3}           # the same for all pipelines that have the voice; in others the default speaks
@@ -48,7 +50,7 @@ _DEFAULT_BLOCKS: Final[Mapping[StageName, Mapping[str, object]]] = MappingProxyT
     {"endpointing": {"engine": "silence"}}
 )
 _TOP_KEYS: Final = ("default", "models", "aliases", "voices")
-_PIPELINE_KEYS: Final = (*STAGES, "instructions", "speculation", "voices")
+_PIPELINE_KEYS: Final = (*STAGES, "instructions", "speculation", "clause_streaming", "voices")
 _OWN_STAGE_KEYS: Final = ("engine", "timeout")
 _VOICES_MEND: Final = "Write it as {alloy: en-us}."
 
@@ -82,6 +84,7 @@ class PipelineConfig:
     tts: StageConfig
     instructions: str = DEFAULT_INSTRUCTIONS
     speculation: bool = True
+    clause_streaming: bool = True
     voices: Mapping[str, str] = field(default_factory=dict)
 
     def stage(self, stage: StageName) -> StageConfig:
@@ -279,16 +282,22 @@ class _ConfigReader:
                 stages[stage] = self._stage(stage, block, path)
             except MachineError as error:
                 lacking = lacking or error
-        speculation = block.get("speculation", True)
-        if not isinstance(speculation, bool):
-            raise self._wrong((*path, "speculation"), "true or false", speculation)
+        speculation = self._switch(block, "speculation", path)
+        clause_streaming = self._switch(block, "clause_streaming", path)
         instructions = DEFAULT_INSTRUCTIONS
         if "instructions" in block:
             instructions = self._text(block["instructions"], (*path, "instructions"))
         voices = self._texts(block, (*path, "voices"), _VOICES_MEND)
         if lacking:
             raise lacking
-        return PipelineConfig(name, **stages, instructions=instructions, speculation=speculation, voices=voices)
+        return PipelineConfig(
+            name,
+            **stages,
+            instructions=instructions,
+            speculation=speculation,
+            clause_streaming=clause_streaming,
+            voices=voices,
+        )
 
     def _stage(self, stage: StageName, pipeline: Mapping[str, object], parent: KeyPath) -> StageConfig:
         path = (*parent, stage)
@@ -315,6 +324,12 @@ class _ConfigReader:
             convert_options(self._document, engine, given, path, reserved=_OWN_STAGE_KEYS, keys_only=True)
             raise
         return convert_options(self._document, engine, expanded, path, reserved=_OWN_STAGE_KEYS)
+
+    def _switch(self, block: Mapping[str, object], key: str, path: KeyPath) -> bool:
+        value = block.get(key, True)
+        if not isinstance(value, bool):
+            raise self._wrong((*path, key), "true or false", value)
+        return value
 
     def _timeout(self, value: object, path: KeyPath) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):

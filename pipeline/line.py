@@ -8,15 +8,15 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from pipeline.config import Config, PipelineConfig, StageConfig
 from pipeline.device import device_of
 from pipeline.endpointing.words import Words
 from pipeline.errors import ConfigError, EngineError
 from pipeline.registry import STAGES, StageName
+from pipeline.slots import Slots
 from pipeline.stages import EndOfTurnDetector, LanguageModel, Synthesizer, Transcriber, VoiceActivityDetector
-from pipeline.workers import Slots
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +81,9 @@ class _Shared:
 class Line:
     """The loaded engines of one pipeline.
 
-    `tts_slots` bounds how many clauses the synthesizer makes at a time, over all sessions and all lines that
-    share it.
+    `llm_slots` bounds how many replies the language model makes at a time, and `tts_slots` how many clauses the
+    synthesizer, over all sessions and all lines that share them. `transcription_slots` counts the transcripts and
+    hypotheses that are asked for; transcribers keep their own line. Without `clause_streaming` a reply is one clause.
     """
 
     name: str
@@ -93,7 +94,10 @@ class Line:
     llm: LanguageModel
     tts: Synthesizer
     timeouts: Timeouts
+    transcription_slots: Slots
+    llm_slots: Slots
     tts_slots: Slots
+    clause_streaming: bool = True
     _held: list[_Shared] = field(default_factory=list, repr=False)
 
     @property
@@ -146,7 +150,10 @@ class _Loader:
             config=pipeline,
             **{stage: each.engine for stage, each in shared.items()},
             timeouts=Timeouts(**{stage: pipeline.stage(stage).timeout for stage in STAGES}),
+            transcription_slots=shared["transcription"].slots,
+            llm_slots=shared["llm"].slots,
             tts_slots=shared["tts"].slots,
+            clause_streaming=pipeline.clause_streaming,
             _held=[each.hold() for each in shared.values()],
         )
 
@@ -163,7 +170,7 @@ class _Loader:
         began = time.perf_counter()
         engine = self._guarded(pipeline, stage, lambda: block.engine_class.make(block.options))
         loaded = time.perf_counter()
-        shared = _Shared(engine, Slots(engine.concurrency if stage == "tts" else 1))
+        shared = _Shared(engine, Slots(_concurrency(stage, engine)))
         self._loaded.append((stage, block, shared))
         self._guarded(pipeline, stage, engine.warm_up)
         warm = time.perf_counter()
@@ -187,6 +194,19 @@ class _Loader:
                 f"The engine `{engine.name}` failed to load: {type(error).__name__}: {error}.",
                 f"This is a fault of the package {engine.package}: choose another engine, or report it there.",
             ) from error
+
+
+def _concurrency(stage: StageName, engine: Any) -> int | None:
+    """Returns how much a loaded engine does at a time; None: as much as it is asked for, as far as a line cares."""
+    match stage:
+        case "transcription":
+            return cast(Transcriber, engine).capabilities.concurrency
+        case "llm":
+            return cast(LanguageModel, engine).capabilities.concurrency
+        case "tts":
+            return cast(Synthesizer, engine).concurrency
+        case _:
+            return None
 
 
 def _close(engine: Any) -> None:

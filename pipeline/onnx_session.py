@@ -22,6 +22,7 @@ def open_session(
     trial: Callable[[onnxruntime.InferenceSession], object] = lambda session: None,
     mend: str,
     option: str | None = None,
+    part: bytes | None = None,
 ) -> tuple[onnxruntime.InferenceSession, str]:
     """Opens an ONNX file. Returns the session, whose `run` several threads may call, and where it computes.
 
@@ -33,6 +34,7 @@ def open_session(
         trial: runs the model once, so that one that cannot compute here is known before it is needed.
         mend: what to do about a file that cannot be opened, for the error.
         option: the option that names the file, for the error.
+        part: a part of the model in the file, itself a model, to open in its place.
 
     Raises:
         EngineError: the file is missing or no model; or `device` is `cuda`, and that does not work.
@@ -40,13 +42,15 @@ def open_session(
     if not path.is_file():
         raise EngineError(f"{path} {'is a folder, not a file' if path.is_dir() else 'does not exist'}.", mend, option)
 
+    model = str(path) if part is None else part
+
     def load(place: Place) -> onnxruntime.InferenceSession:
         try:
-            session = _session(path, _CPU, threads, fixed_shapes)
+            session = _session(model, _CPU, threads, fixed_shapes)
         except Exception as error:  # onnxruntime raises classes of its own, without a common base
             raise EngineError(f"{path} cannot be read as an ONNX model: {in_one_line(error)}.", mend, option) from error
         if place == "cuda":
-            session = _on_cuda(path, threads, fixed_shapes)
+            session = _on_cuda(model, threads, fixed_shapes)
             trial(session)
             return session
         try:
@@ -72,14 +76,14 @@ def check_cuda() -> None:
     gpu()
 
 
-def _on_cuda(path: Path, threads: int, fixed_shapes: bool) -> onnxruntime.InferenceSession:
-    session = _session(path, _CUDA, threads, fixed_shapes)
+def _on_cuda(model: str | bytes, threads: int, fixed_shapes: bool) -> onnxruntime.InferenceSession:
+    session = _session(model, _CUDA, threads, fixed_shapes)
     if _CUDA not in session.get_providers():  # it takes the CPU instead, and only its log tells why
         raise RuntimeError("onnxruntime finds the GPU, but cannot load the libraries of CUDA or cuDNN that it needs")
     return session
 
 
-def _session(path: Path, provider: str, threads: int, fixed_shapes: bool) -> onnxruntime.InferenceSession:
+def _session(model: str | bytes, provider: str, threads: int, fixed_shapes: bool) -> onnxruntime.InferenceSession:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
@@ -91,4 +95,4 @@ def _session(path: Path, provider: str, threads: int, fixed_shapes: bool) -> onn
     if provider == _CUDA:
         # Its default tries all of cuDNN's algorithms, anew for each shape.
         providers.insert(0, (_CUDA, {"cudnn_conv_algo_search": "EXHAUSTIVE" if fixed_shapes else "HEURISTIC"}))
-    return onnxruntime.InferenceSession(str(path), settings, providers=providers, enable_fallback=0)
+    return onnxruntime.InferenceSession(model, settings, providers=providers, enable_fallback=0)

@@ -70,7 +70,7 @@ class VoiceActivityDetector(Engine, Protocol):
     """Tells for every frame of sound how likely it is that somebody speaks."""
 
     frame: int
-    """Samples a frame at 16 kHz."""
+    """Samples a frame at 16 kHz: an even number, so that it is whole at 24 kHz as well."""
 
     def open(self) -> object:
         """Returns the state of one session's stream, made new; it is only ever handed back to `detect`."""
@@ -154,7 +154,8 @@ class TranscriptionStream(Protocol):
     def hypothesis(self) -> Transcript:
         """Returns what is understood so far, without ending the utterance.
 
-        If nothing is fed after it, this is the transcript: `finish` then returns the same and decodes nothing again.
+        If nothing is fed after it, this is the transcript: `finish` then returns the same and decodes nothing again;
+        unless the stream is a `PausingStream`, of whose `pause` that is true.
         """
 
     def finish(self) -> Transcript:
@@ -167,6 +168,17 @@ class TranscriptionStream(Protocol):
         """Frees what the stream holds. May be called at any time from another thread, and more than once; a call
         that is under way then ends soon, with a `StageError`.
         """
+
+
+@runtime_checkable
+class PausingStream(TranscriptionStream, Protocol):
+    """A stream for which it is more work to say what an utterance would be if it ended than what is understood so far.
+
+    It is asked for the one in pauses, and for the other while somebody speaks.
+    """
+
+    def pause(self) -> Transcript:
+        """Returns what `finish` would return now, without ending the utterance."""
 
 
 class Transcriber(Engine, Protocol):

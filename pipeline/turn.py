@@ -8,14 +8,16 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
 from pipeline.audio import StreamResampler, slices
-from pipeline.clauses import ClauseSplitter
+from pipeline.clauses import ClauseSplitter, WholeReply
 from pipeline.errors import PromptTooLongError, StageError, StageTimeoutError
 from pipeline.line import Line
 from pipeline.reply_parts import ReplyParts
+from pipeline.slots import WAITED, Holder
 from pipeline.stages import LanguageModelStream
 from pipeline.strict_calls import StrictCalls
 from pipeline.types import (
@@ -37,7 +39,7 @@ from pipeline.types import (
     TurnRequest,
     TurnText,
 )
-from pipeline.workers import CancelToken, Slots, iterate
+from pipeline.workers import CancelToken, iterate
 
 log = logging.getLogger(__name__)
 
@@ -57,20 +59,32 @@ def failure_code(error: StageError) -> str:
 
 
 Watch: TypeAlias = Callable[[str], None]
-"""Is told when a stage of a turn gives its first: `first_token`, `first_clause`, `first_audio`; perhaps repeatedly."""
+"""Is told when a turn gets to a stage: `begun`, `first_token`, `first_clause`, `first_audio`; perhaps repeatedly."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What a turn is made with, and for whom."""
+
+    line: Line
+    model: LanguageModelStream
+    request: TurnRequest
+    watch: Watch
+    holder: Holder
 
 
 async def run_turn(
-    line: Line, model: LanguageModelStream, request: TurnRequest, watch: Watch | None = None
+    line: Line, model: LanguageModelStream, request: TurnRequest, watch: Watch | None = None, holder: Holder = WAITED
 ) -> AsyncGenerator[TurnEvent, None]:
     """Makes the reply and yields it as it comes; the last event is `TurnFinished` or `TurnFailed`.
 
-    Close the generator to cancel: every stage is told, and has let go of the turn when `aclose` returns.
+    Close the generator to cancel: every stage is told, and has let go of the turn when `aclose` returns. `holder` is
+    for whom the engines work: a reply that is held begins when neither of them is busy (slots.py).
     """
-    watch = watch or _nobody
-    spoken = request.modality == "audio"
-    parts = _speak(line, model, request, watch) if spoken else _write(line, model, request, watch)
+    run = _Run(line, model, request, watch or _nobody, holder)
+    parts = _speak(run) if request.modality == "audio" else _write(run)
     try:
+        await line.tts_slots.room(holder)
         async with contextlib.aclosing(parts):
             async for event in parts:
                 yield event
@@ -85,32 +99,34 @@ def _nobody(_: str) -> None:
     """Watches nothing."""
 
 
-def _generate(
-    line: Line, model: LanguageModelStream, request: TurnRequest, cancel: CancelToken
-) -> AsyncGenerator[ModelOutput, None]:
-    generation = GenerationRequest(
-        prompt=request.prompt,
-        max_tokens=request.max_tokens,
-        temperature=request.temperature,
-        tool_choice=request.tool_choice,
-        parallel_tool_calls=request.parallel_tool_calls,
-        effort=request.effort,
-        truncation=request.truncation,
-    )
-    return generate(line, model, generation, cancel)
+def _generate(run: _Run) -> AsyncGenerator[ModelOutput, None]:
+    return generate(run.line, run.model, run.request.generation, run.holder, lambda: run.watch("begun"))
 
 
 def generate(
-    line: Line, model: LanguageModelStream, request: GenerationRequest, cancel: CancelToken, slots: Slots | None = None
+    line: Line,
+    model: LanguageModelStream,
+    request: GenerationRequest,
+    holder: Holder = WAITED,
+    on_begin: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[ModelOutput, None]:
     """Makes a reply and yields its parts one after the other (reply_parts.py), on the event loop.
 
-    Close the generator to cancel. The reply begins when one of `slots` is free.
+    Close the generator to cancel. The reply begins when the model has a place for the `holder`.
 
     Raises:
         StageError: the model failed, or made a call that is not what a strict tool's schema says.
     """
-    outputs = iterate("llm", partial(model.generate, request, cancel), cancel, timeout=line.timeouts.llm, slots=slots)
+    cancel = CancelToken()
+    outputs = iterate(
+        "llm",
+        partial(model.generate, request, cancel),
+        cancel,
+        timeout=line.timeouts.llm,
+        slots=line.llm_slots,
+        holder=holder,
+        on_begin=on_begin,
+    )
     tools = request.prompt.tools
     return _in_parts(outputs, ReplyParts(frozenset(tool.name for tool in tools)), StrictCalls(tools))
 
@@ -125,12 +141,11 @@ async def _in_parts(
                 yield part
 
 
-async def _write(
-    line: Line, model: LanguageModelStream, request: TurnRequest, watch: Watch
-) -> AsyncGenerator[TurnEvent, None]:
-    async with contextlib.aclosing(_generate(line, model, request, CancelToken())) as outputs:
+async def _write(run: _Run) -> AsyncGenerator[TurnEvent, None]:
+    request = run.request
+    async with contextlib.aclosing(_generate(run)) as outputs:
         async for output in outputs:
-            watch("first_token")
+            run.watch("first_token")
             match output:
                 case TextDelta(text=text):
                     yield TurnText(request.run, text)
@@ -153,23 +168,22 @@ def _call(request: TurnRequest, delta: ToolCallDelta) -> TurnCall:
 _Spoken: TypeAlias = Clause | ToolCallDelta | Generated | Exception
 
 
-async def _speak(
-    line: Line, model: LanguageModelStream, request: TurnRequest, watch: Watch
-) -> AsyncGenerator[TurnEvent, None]:
+async def _speak(run: _Run) -> AsyncGenerator[TurnEvent, None]:
+    line, request = run.line, run.request
     spoken: asyncio.Queue[_Spoken] = asyncio.Queue()
-    reading = asyncio.create_task(_read_clauses(line, model, request, spoken, watch), name=f"reply {request.run}")
+    reading = asyncio.create_task(_read_clauses(run, spoken), name=f"reply {request.run}")
     # One resampler for the whole reply: its clauses join without a seam.
     resampler = StreamResampler(line.tts.rate, WIRE_RATE)
     try:
         while True:
             match await spoken.get():
                 case Clause() as clause:
-                    watch("first_clause")
+                    run.watch("first_clause")
                     yield TurnClause(request.run, clause.text)
                     if clause.speech:
-                        async with contextlib.aclosing(_say(line, request, clause)) as chunks:
+                        async with contextlib.aclosing(_say(run, clause)) as chunks:
                             async for chunk in chunks:
-                                watch("first_audio")
+                                run.watch("first_audio")
                                 for piece in slices(resampler.process(chunk), MAX_CHUNK):
                                     yield TurnAudio(request.run, piece)
                 case ToolCallDelta() as delta:
@@ -195,17 +209,16 @@ def _rest(resampler: StreamResampler) -> Iterator[Pcm16]:
     return slices(resampler.flush(), MAX_CHUNK)
 
 
-async def _read_clauses(
-    line: Line, model: LanguageModelStream, request: TurnRequest, spoken: asyncio.Queue[_Spoken], watch: Watch
-) -> None:
+async def _read_clauses(run: _Run, spoken: asyncio.Queue[_Spoken]) -> None:
     """Cuts the reply into clauses as it is made; a call ends the clause before it. The queue ends with `Generated` or
     the error.
     """
-    splitter = ClauseSplitter()
+    new_splitter = ClauseSplitter if run.line.clause_streaming else WholeReply
+    splitter = new_splitter()
     try:
-        async with contextlib.aclosing(_generate(line, model, request, CancelToken())) as outputs:
+        async with contextlib.aclosing(_generate(run)) as outputs:
             async for output in outputs:
-                watch("first_token")
+                run.watch("first_token")
                 match output:
                     case TextDelta(text=text):
                         for clause in splitter.feed(text):
@@ -218,15 +231,15 @@ async def _read_clauses(
                     case ToolCallDelta():
                         for clause in splitter.finish():
                             spoken.put_nowait(clause)
-                        splitter = ClauseSplitter()
+                        splitter = new_splitter()
                         spoken.put_nowait(output)
         spoken.put_nowait(_ended_without_saying_why())
     except Exception as error:  # whatever it is: the reader waits for an end
         spoken.put_nowait(error)
 
 
-def _say(line: Line, request: TurnRequest, clause: Clause) -> AsyncGenerator[Pcm16, None]:
-    cancel = CancelToken()
-    speech = SpeechRequest(clause.speech, request.voice, request.speed)
+def _say(run: _Run, clause: Clause) -> AsyncGenerator[Pcm16, None]:
+    line, cancel = run.line, CancelToken()
+    speech = SpeechRequest(clause.speech, run.request.voice, run.request.speed)
     say = partial(line.tts.synthesize, speech, cancel)
-    return iterate("tts", say, cancel, timeout=line.timeouts.tts, slots=line.tts_slots)
+    return iterate("tts", say, cancel, timeout=line.timeouts.tts, slots=line.tts_slots, holder=run.holder)

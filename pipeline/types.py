@@ -253,8 +253,9 @@ class ToolCallDelta:
 class Generated:
     """The last value of a generation: why it ended and what it cost, in the engine's tokens.
 
-    `input_tokens` counts the whole prompt, `cached_tokens` the part of it that needed no computing. `left_out` are the
-    indices of the prompt's messages that the model was not told, for want of room.
+    `input_tokens` counts the whole prompt, `cached_tokens` the part of it that needed no computing, `image_tokens` what
+    of it stands for images, where that is known. `left_out` are the indices of the prompt's messages that the model was
+    not told, for want of room.
     """
 
     reason: Literal["stop", "max_tokens"]
@@ -262,6 +263,7 @@ class Generated:
     output_tokens: int
     cached_tokens: int = 0
     left_out: frozenset[int] = frozenset()
+    image_tokens: int = 0
 
 
 ModelOutput: TypeAlias = TextDelta | ToolCallDelta | Generated
@@ -304,6 +306,19 @@ class TurnRequest:
     parallel_tool_calls: bool = True
     effort: Effort | None = None
     truncation: Truncation = AUTO
+
+    @property
+    def generation(self) -> GenerationRequest:
+        """What of it is asked of the language model."""
+        return GenerationRequest(
+            prompt=self.prompt,
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            tool_choice=self.tool_choice,
+            parallel_tool_calls=self.parallel_tool_calls,
+            effort=self.effort,
+            truncation=self.truncation,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from typing import Any, Generic, TypeVar, cast
 
 from pipeline.errors import StageError, StageTimeoutError
+from pipeline.slots import WAITED, Holder, Slots
 
 T = TypeVar("T")
 
@@ -56,26 +57,6 @@ class CancelToken:
                 self._callbacks.append(callback)
                 return
         callback()
-
-
-class Slots:
-    """How many calls of one engine may run at the same time; the others wait in line, first come first served."""
-
-    def __init__(self, count: int) -> None:
-        self._semaphore = asyncio.Semaphore(count)
-
-    async def take(self) -> Callable[[], None]:
-        """Waits for a slot. Returns what gives it back; calling that again does nothing."""
-        await self._semaphore.acquire()
-        taken = True
-
-        def give_back() -> None:
-            nonlocal taken
-            if taken:
-                taken = False
-                self._semaphore.release()
-
-        return give_back
 
 
 def as_stage_error(stage: str, error: BaseException) -> StageError:
@@ -189,19 +170,23 @@ async def iterate(
     *,
     timeout: float,
     slots: Slots | None = None,
+    holder: Holder = WAITED,
+    on_begin: Callable[[], None] = lambda: None,
 ) -> AsyncGenerator[T, None]:
     """Drives the iterator that `make` returns and yields its values on the event loop.
 
     A blocking iterator is made and run on a thread of its own, as fast as it can: it never waits for whoever
     reads the values, so bound the work that is asked for at a time. (An async generator function runs on the
-    loop.) The thread starts when one of `slots` is free. When this generator is closed, `cancel` is set and the
-    thread is waited for; a slot is free again when its thread has ended, or has been given up as hung.
+    loop.) The thread starts when one of `slots` is free for the `holder`; then `on_begin` is called. When this
+    generator is closed, `cancel` is set and the thread is waited for; a slot is free again when its thread has ended,
+    or has been given up as hung.
 
     Raises:
         StageError: what the engine raised.
         StageTimeoutError: no value came for `timeout` seconds, waiting for a slot not counted.
     """
-    give_back = await slots.take() if slots is not None else lambda: None
+    give_back = await slots.take(holder) if slots is not None else lambda: None
+    on_begin()
     if inspect.isasyncgenfunction(make):
         try:
             async with contextlib.aclosing(_iterate_async(stage, make(), timeout)) as values:

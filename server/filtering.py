@@ -20,6 +20,10 @@ class SoundFilter:
     def __init__(self) -> None:
         self._reducer: NoiseReducer | None = None
 
+    @property
+    def is_on(self) -> bool:
+        return self._reducer is not None
+
     def reduce_noise(self, field: NoiseField | None) -> None:
         """From now on; None: sound passes as it is."""
         if field is None:

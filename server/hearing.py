@@ -11,7 +11,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from pipeline.agreement import Agreement
 from pipeline.audio import StreamResampler, slices
 from pipeline.errors import StageError, StageTimeoutError
-from pipeline.stages import Transcriber, TranscriptionStream
+from pipeline.slots import Slots
+from pipeline.stages import PausingStream, Transcriber, TranscriptionStream
 from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16, TokenLogProbability, Transcript
 from pipeline.workers import SerialWorker, as_stage_error
 
@@ -75,12 +76,16 @@ class _Utterance:
     def hypothesis(self) -> Transcript:
         return self._guard(lambda: self.ear.stream().hypothesis())
 
-    def hypothesis_of_all(self) -> Transcript:
-        """Returns what is understood in a pause: if nothing is fed after it, `finish` finds nothing new to decode."""
+    def pause(self) -> None:
+        """Feeds what is still held back: a hypothesis now is of all that was fed."""
+        self._guard(self._flush)
+
+    def hypothesis_in_pause(self) -> Transcript:
+        """Returns what is understood if this is the end."""
 
         def ask() -> Transcript:
-            self._flush()
-            return self.ear.stream().hypothesis()
+            stream = self.ear.stream()
+            return stream.pause() if isinstance(stream, PausingStream) else stream.hypothesis()
 
         return self._guard(ask)
 
@@ -131,11 +136,13 @@ class Question(Generic[T]):
 class Hearing:
     """One session's hearing. An ear that failed or hung is given up; the next utterance gets a new one."""
 
-    def __init__(self, transcriber: Transcriber, timeout: float, show: ShowWords) -> None:
+    def __init__(self, transcriber: Transcriber, timeout: float, show: ShowWords, slots: Slots | None = None) -> None:
         """`timeout` is the longest the transcriber may give no sign of life, in seconds.
 
         `show` is told, on the event loop, of words that can be shown while they are spoken, as far as hypotheses agree.
+        `slots` count what is asked of the transcriber over all sessions.
         """
+        self._slots = slots or Slots(None)
         self._transcriber = transcriber
         self._timeout = timeout
         self._show = show
@@ -160,10 +167,12 @@ class Hearing:
             self._language, self._prompt = language, prompt
             self._renew()
 
-    def feed(self, turn: int, samples: Pcm16) -> None:
-        """Feeds int16 `[n]` at 24 kHz to the utterance of this turn."""
+    def feed(self, turn: int, samples: Pcm16, *, pauses: bool = False) -> None:
+        """Feeds int16 `[n]` at 24 kHz to the utterance of this turn, which `pauses` behind them."""
         utterance = self._utterance(turn)
         self._feed(utterance, samples)
+        if pauses:
+            self._ask(utterance, utterance.pause)
         interval = self._transcriber.capabilities.partial_s
         if self._shows and interval and not utterance.is_asked and utterance.unasked >= interval * WIRE_RATE:
             utterance.is_asked = True
@@ -176,19 +185,19 @@ class Hearing:
         utterance = _Utterance(self._aside)
         self._recordings.add(utterance)
         self._feed(utterance, samples)
-        question = self._ask(utterance, utterance.finish)
+        question = self._ask_counted(utterance, utterance.finish)
         question.future.add_done_callback(partial(self._recording_ended, utterance))
         return question
 
     def hypothesis(self, turn: int) -> Question[Transcript]:
         """Asks what is understood of the utterance, in a pause."""
         utterance = self._utterance(turn)
-        return self._ask_for_words(turn, utterance, utterance.hypothesis_of_all)
+        return self._ask_for_words(turn, utterance, utterance.hypothesis_in_pause)
 
     def finish(self, turn: int) -> Question[Transcript]:
         """Ends the utterance and asks for its transcript; what is fed after this belongs to another."""
         utterance = self._utterance(turn)
-        question = self._ask(utterance, utterance.finish)
+        question = self._ask_counted(utterance, utterance.finish)
         self._end(turn)
         return question
 
@@ -259,6 +268,12 @@ class Hearing:
         future.add_done_callback(partial(self._notice, utterance.ear))
         return Question(utterance, future)
 
+    def _ask_counted(self, utterance: _Utterance, call: Callable[[], T]) -> Question[T]:
+        """Asks for words: what keeps the transcriber busy."""
+        question, give_back = self._ask(utterance, call), self._slots.count()
+        question.future.add_done_callback(lambda _: give_back())
+        return question
+
     def _notice(self, ear: _Ear, done: "asyncio.Future[Any]") -> None:
         if done.exception() is None:
             return
@@ -269,7 +284,7 @@ class Hearing:
 
     def _ask_for_words(self, turn: int, utterance: _Utterance, call: Callable[[], Transcript]) -> Question[Transcript]:
         utterance.unasked = 0
-        question = self._ask(utterance, call)
+        question = self._ask_counted(utterance, call)
         question.future.add_done_callback(partial(self._understood, turn, utterance))
         return question
 

@@ -39,6 +39,7 @@ def profile_of(line: Line, config: Config) -> Profile:
         temperature=_temperature(line.config.llm.options),
         answers_to=functools.partial(_leads_to, config, line.name),
         speculation=line.config.speculation and line.transcription.capabilities.streaming,
+        prefills=line.config.speculation and line.llm.capabilities.prefills,
     )
 
 

@@ -7,11 +7,9 @@ a data channel are thin shells.
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -19,21 +17,20 @@ import numpy as np
 from pipeline.audio import StreamResampler, pcm16_from_bytes
 from pipeline.errors import StageError, StageTimeoutError
 from pipeline.line import Line
-from pipeline.stages import LanguageModelStream, Pause
-from pipeline.turn import failure_code, run_turn
+from pipeline.stages import LanguageModelStream, Pause, PrefillingStream
+from pipeline.turn import failure_code
 from pipeline.types import (
     LISTENING_RATE,
     WIRE_RATE,
-    RunId,
     TokenLogProbability,
     Transcript,
-    TurnAudio,
-    TurnFailed,
-    TurnRequest,
 )
 from pipeline.workers import CancelToken, SerialWorker, wait_out
+from server.faults import internal_error, too_large
 from server.filtering import SoundFilter
 from server.hearing import Hearing, Question
+from server.ids import new_id
+from server.inbox import Inbox
 from server.keepsakes import Keepsakes
 from server.mcp_links import McpLinks
 from server.outbound import Outbound, SlowClient
@@ -56,9 +53,9 @@ from server.realtime.inbox import (
 )
 from server.realtime.machine import Machine
 from server.realtime.schema import SessionKind
-from server.realtime.server_events import Error, ServerEvent
-from server.realtime.server_objects import ErrorBody
+from server.realtime.server_events import ServerEvent
 from server.realtime.session_config import Profile
+from server.runs import Runs
 from server.store import AudioStore
 from server.timings import Timings
 from server.traces import Traces
@@ -67,11 +64,8 @@ from server.wire import Dialect
 
 log = logging.getLogger(__name__)
 
-INBOX_LIMIT = 256
-"""Events that may wait for the machine before whoever brings more has to wait."""
-
-HELD_SAMPLES = 10 * WIRE_RATE
-"""Sound that a held reply may run ahead of its release: ten seconds."""
+FRAMES_AT_ONCE = 16
+"""Frames of one client that are worked on, when so many have come, before others get the loop: less than 1 ms."""
 
 PAUSE_SAMPLES = 8 * WIRE_RATE
 """Most sound that the end-of-turn detector is given: eight seconds, what smart-turn looks at."""
@@ -81,54 +75,6 @@ FALLBACK_SILENCE_MS = 500
 
 SESSION_S = 60 * 60
 """What `expires_at` says, counted from the connection: OpenAI's hour. Parley ends no session for its age."""
-
-
-class Inbox:
-    """Events on their way to the machine, bounded where they come from outside."""
-
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[Event] = asyncio.Queue()
-        self._room = asyncio.Event()
-        self._room.set()
-
-    async def put(self, event: Event) -> None:
-        """Queues an event, waiting for room first."""
-        await self._room.wait()
-        self.put_now(event)
-
-    def put_now(self, event: Event) -> None:
-        """Queues an event of which there can only be as many as were asked for."""
-        self._queue.put_nowait(event)
-        if self._queue.qsize() >= INBOX_LIMIT:
-            self._room.clear()
-
-    async def get(self) -> Event:
-        event = await self._queue.get()
-        if self._queue.qsize() < INBOX_LIMIT:
-            self._room.set()
-        return event
-
-
-class Run:
-    """A turn in the making: its task, and how far it may run ahead."""
-
-    def __init__(self, held: bool) -> None:
-        self.task: asyncio.Task[None] | None = None
-        self._released = asyncio.Event()
-        self._made = 0
-        if not held:
-            self._released.set()
-
-    def release(self) -> None:
-        self._released.set()
-
-    async def may_go_on(self, samples: int, room: Callable[[], Awaitable[None]]) -> None:
-        """Waits while enough has been made: ten seconds when held, what the client takes when not."""
-        self._made += samples
-        if self._made >= HELD_SAMPLES:
-            await self._released.wait()
-        if self._released.is_set():
-            await room()
 
 
 class Session:
@@ -165,14 +111,18 @@ class Session:
         self._store = AudioStore()
         self._keepsakes = Keepsakes()
         self._voice = hub.open(self._heard)
-        self._hearing = Hearing(line.transcription, line.timeouts.transcription, self._show_words)
+        self._hearing = Hearing(
+            line.transcription, line.timeouts.transcription, self._show_words, line.transcription_slots
+        )
         self._model: LanguageModelStream = line.llm.open()
         self._endpointing = SerialWorker("endpointing")
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._runs: dict[RunId, Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._runs = Runs(line, self._model, self._inbox, self._spawn, room=self._room, timings=self._timings)
         self._mcp = McpLinks(self._inbox.put_now, self._spawn)
         self._ended = False
+        self._busy = True
+        """Whether an event is being worked on, or none may be: before the beginning and after the end."""
         self._dispatch = self._handlers()
 
     async def run(self, frames: AsyncIterator[str | bytes | SoundArrived]) -> None:
@@ -185,37 +135,66 @@ class Session:
         reading = asyncio.create_task(self._read(frames), name="session reader")
         try:
             begin = self._machine.start()
-            self._note(None)
+            self._note(None, begin)
             self._carry_out(begin)
+            self._busy = False
             while not self._ended:
                 event = await self._inbox.get()
-                commands = self._handle(event)
-                self._note(event)
-                if self._timings is not None:
-                    self._timings.observe(event, commands, time.monotonic())
-                self._carry_out(await self._filter.apply(commands))
+                self._busy = True
+                self._carry_out(await self._filter.apply(self._decide(event)))
+                self._busy = False
                 # The queue hands over what it has without a pause; others want the loop as well.
                 await asyncio.sleep(0)
         finally:
+            self._busy = True
             await self._end(reading)
 
     async def _read(self, frames: AsyncIterator[str | bytes | SoundArrived]) -> None:
+        read = 0
         try:
             async for frame in frames:
-                await self._inbox.put(frame if isinstance(frame, SoundArrived) else self._dialect.decode(frame))
+                event = frame if isinstance(frame, SoundArrived) else self._dialect.decode(frame)
+                if not self._take_now(event):
+                    await self._inbox.put(event)
                 await self._voice.caught_up()
                 await self._hearing.caught_up()
                 await self.outbound.calm()
+                read += 1
+                if read % FRAMES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
         finally:
             self._inbox.put_now(Disconnected())
 
+    def _take_now(self, event: Event) -> bool:
+        """Has the machine take an event at once. Returns whether it has: not while it is at another, nor before one
+        that waits, nor where sound is filtered, which takes its time.
+
+        Most events are a frame of sound or the verdict on one. A turn in the inbox costs more than they do.
+        """
+        if self._busy or self._filter.is_on or not self._inbox.is_empty:
+            return False
+        self._busy = True
+        try:
+            self._carry_out(self._decide(event))
+        except SlowClient as error:
+            self._inbox.put_now(error)
+        finally:
+            self._busy = False
+        return True
+
+    def _decide(self, event: Event) -> list[do.Command]:
+        """Returns what is to be done about an event."""
+        commands = self._handle(event)
+        self._note(event, commands)
+        return commands
+
     def _handle(self, event: Event) -> list[do.Command]:
-        self._ended = isinstance(event, Disconnected)
+        self._ended = self._ended or isinstance(event, Disconnected)
         try:
             return self._machine.handle(event, time.monotonic_ns() // 1_000_000)
         except Exception:
             log.exception("the session machine failed on %s; the session goes on", type(event).__name__)
-            return [do.Send(_internal_error(event))]
+            return [do.Send(internal_error(event))]
 
     def _handlers(self) -> dict[type, Callable[[Any], None]]:
         """Returns who carries out which command."""
@@ -226,7 +205,9 @@ class Session:
             do.SetIdleTimer: self._set_idle_timer,
             do.ResetVoice: lambda reset: self._voice.reset(reset.epoch),
             do.ForgetAudio: lambda forget: self._store.forget(forget.before),
-            do.Transcribe: lambda feed: self._hearing.feed(feed.turn, self._store.read(feed.start, feed.end)),
+            do.Transcribe: lambda feed: self._hearing.feed(
+                feed.turn, self._store.read(feed.start, feed.end), pauses=feed.pauses
+            ),
             do.Hypothesise: self._hypothesise,
             do.AssessPause: self._assess,
             do.FinishTranscript: lambda ask: self._report(ask.turn, self._hearing.finish(ask.turn)),
@@ -241,9 +222,8 @@ class Session:
             do.SendRetrieved: self._send_retrieved,
             do.DiscardUtterance: lambda drop: self._hearing.discard(drop.turn),
             do.SetTranscription: lambda how: self._hearing.configure(how.language, how.prompt, how.shows),
-            do.StartRun: self._start_run,
-            do.ReleaseRun: self._release_run,
-            do.CancelRun: self._cancel_run,
+            do.Prefill: self._prefill,
+            **self._runs.dispatch,
             **(self.player.dispatch if self.player is not None else {}),
             **self._mcp.dispatch,
         }
@@ -256,7 +236,7 @@ class Session:
                 raise
             except Exception:
                 log.exception("%s could not be carried out; the session goes on", type(command).__name__)
-                self._send(_internal_error(None))
+                self._send(internal_error(None))
 
     def _send(self, event: ServerEvent) -> None:
         if self._timings is not None:
@@ -266,7 +246,7 @@ class Session:
         if self._trace is not None:
             self._trace.server(event)
         if self._max_event and len(frame) > self._max_event // 4 and (size := len(frame.encode())) > self._max_event:
-            frame = self._dialect.encode(_too_large(event, size, self._max_event)) or ""
+            frame = self._dialect.encode(too_large(event, size, self._max_event)) or ""
         self.outbound.put(frame)
 
     def _send_retrieved(self, command: do.SendRetrieved) -> None:
@@ -293,8 +273,10 @@ class Session:
                 self._trace.close()
             await self._mcp.close()
 
-    def _note(self, event: Event | None) -> None:
-        """Has the trace follow the session's configuration, and writes down what the client said."""
+    def _note(self, event: Event | None, commands: list[do.Command]) -> None:
+        """Has the timings and the trace follow the session, and writes down what the client said."""
+        if self._timings is not None:
+            self._timings.observe(event, commands, time.monotonic())
         if self._trace is not None:
             self._trace.follow(self._machine.session.tracing)
             if isinstance(event, ClientEvent):
@@ -309,14 +291,14 @@ class Session:
     # --- ears ---
 
     def _store_audio(self, command: do.StoreAudio) -> None:
-        samples = pcm16_from_bytes(command.audio)
         position = self._store.end
-        self._store.append(samples)
+        self._store.append(command.audio)
         if command.listen_epoch is not None:
-            self._voice.hear(samples, position)
+            self._voice.hear(command.audio, position)
 
     def _heard(self, verdict: VoiceVerdict | VoiceFailed) -> None:
-        self._inbox.put_now(verdict)
+        if not self._take_now(verdict):
+            self._inbox.put_now(verdict)
 
     def _set_idle_timer(self, wait: do.SetIdleTimer) -> None:
         if self._idle_timer is not None:
@@ -330,6 +312,8 @@ class Session:
         self._inbox.put_now(PartialTranscript(turn, text, tokens))
 
     def _hypothesise(self, ask: do.Hypothesise) -> None:
+        if ask.is_speculative and self._line.transcription_slots.is_full:
+            return
         # Asked here, not in the task: its place among the feeds is now.
         question = self._hearing.hypothesis(ask.run.turn)
 
@@ -377,60 +361,11 @@ class Session:
 
     # --- mouth ---
 
-    def _start_run(self, command: do.StartRun) -> None:
-        run = self._runs[command.request.run] = Run(command.held)
-        run.task = self._spawn(self._make(command.request, run))
-        run.task.add_done_callback(lambda _: self._runs.pop(command.request.run, None))
-
-    def _cancel_run(self, command: do.CancelRun) -> None:
-        run = self._runs.get(command.run)
-        if run is not None and run.task is not None:
-            run.task.cancel()
-
-    def _release_run(self, command: do.ReleaseRun) -> None:
-        if (run := self._runs.get(command.run)) is not None:
-            run.release()
-
-    async def _make(self, request: TurnRequest, run: Run) -> None:
-        watch = partial(self._mark, request.run) if self._timings is not None else None
-        async with contextlib.aclosing(run_turn(self._line, self._model, request, watch)) as events:
-            async for event in events:
-                if isinstance(event, TurnFailed):
-                    log.error("turn %d: %s: %s", request.run.turn, event.code, event.problem)
-                await self._inbox.put(event)
-                await run.may_go_on(len(event.samples) if isinstance(event, TurnAudio) else 0, self._room)
+    def _prefill(self, command: do.Prefill) -> None:
+        cast(PrefillingStream, self._model).prefill(command.request)
 
     async def _room(self) -> None:
         """Waits until more sound may come."""
         await self.outbound.room()
         if self.player is not None:
             await self.player.room()
-
-    def _mark(self, run: RunId, stage: str) -> None:
-        if self._timings is not None:
-            self._timings.mark(run, stage, time.monotonic())
-
-
-def new_id(prefix: str) -> str:
-    return f"{prefix}_{secrets.token_hex(12)}"
-
-
-def _too_large(event: ServerEvent, size: int, most: int) -> Error:
-    """Returns what is sent in place of an event that the client cannot take."""
-    body = ErrorBody(
-        type="server_error",
-        code="event_too_large",
-        message=f"An event `{event.__struct_config__.tag}` of {size} bytes was left out: your data channel takes "
-        f"{most} at a time. Over a WebSocket it would come whole.",
-    )
-    return Error(error=body, event_id=new_id("event"))
-
-
-def _internal_error(event: Event | None) -> Error:
-    body = ErrorBody(
-        type="server_error",
-        code="internal_error",
-        message="Parley failed. The session goes on; the server's log has the details.",
-        event_id=getattr(event, "event_id", None),
-    )
-    return Error(error=body, event_id=new_id("event"))

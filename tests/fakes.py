@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.errors import StageError
 from pipeline.line import Line, Timeouts
+from pipeline.slots import Slots
 from pipeline.stages import LanguageModelCapabilities, Pause, SynthesizerCapabilities, TranscriberCapabilities
 from pipeline.types import (
     Generated,
@@ -23,7 +24,7 @@ from pipeline.types import (
     TextDelta,
     Transcript,
 )
-from pipeline.workers import CancelToken, Slots
+from pipeline.workers import CancelToken
 
 Hook = Callable[[Any, CancelToken], None]
 
@@ -68,11 +69,14 @@ USUAL = Generated("stop", input_tokens=7, output_tokens=5, cached_tokens=2)
 
 @dataclass
 class FakeModel(Engine):
-    """Says `outputs`, whatever it is asked; strings are text deltas. `hook` gets the index of each."""
+    """Says `outputs`, whatever it is asked; strings are text deltas. `hook` gets the index of each. `told` is what it
+    was told ahead.
+    """
 
     outputs: Sequence[str | ModelOutput] = ("Hello there. ", "How are you?")
     hook: Hook = no_hook
-    capabilities = LanguageModelCapabilities(context=4096)
+    capabilities = LanguageModelCapabilities(context=4096, prefills=True)
+    told: list[GenerationRequest] = field(default_factory=list)
     requests: list[GenerationRequest] = field(default_factory=list)
     tokens: list[CancelToken] = field(default_factory=list)
     running: int = 0
@@ -103,6 +107,9 @@ class _FakeModelStream:
                 yield model.generated
         finally:
             model.running -= 1
+
+    def prefill(self, request: GenerationRequest) -> None:
+        self._model.told.append(request)
 
     def close(self) -> None:
         self._model.open_streams -= 1
@@ -250,17 +257,21 @@ def fake_line(
     vad: FakeDetector | None = None,
     endpointing: FakePauseJudge | None = None,
     timeout: float = 5.0,
+    clause_streaming: bool = True,
 ) -> Line:
     """Returns a line of fakes; `timeout`, in seconds, is that of every stage."""
-    tts = tts or FakeVoice()
+    transcription, llm, tts = transcription or FakeEars(), llm or FakeModel(), tts or FakeVoice()
     return Line(
         name="fake",
         config=cast(Any, None),
         vad=vad or FakeDetector(),
         endpointing=endpointing or FakePauseJudge(),
-        transcription=transcription or FakeEars(),
-        llm=llm or FakeModel(),
+        transcription=transcription,
+        llm=llm,
         tts=tts,
         timeouts=Timeouts(vad=timeout, endpointing=timeout, transcription=timeout, llm=timeout, tts=timeout),
+        transcription_slots=Slots(transcription.capabilities.concurrency),
+        llm_slots=Slots(llm.capabilities.concurrency),
         tts_slots=Slots(tts.concurrency),
+        clause_streaming=clause_streaming,
     )

@@ -4,6 +4,8 @@ import base64
 import struct
 import zlib
 
+import numpy as np
+
 
 def png(width: int = 2, height: int = 1, padding: int = 0) -> bytes:
     """A black PNG; `padding` bytes of a comment make it larger."""
@@ -11,6 +13,16 @@ def png(width: int = 2, height: int = 1, padding: int = 0) -> bytes:
     pixels = zlib.compress(b"\0" * (width + 1) * height)
     comment = [_chunk(b"tEXt", b"note\0" + b"x" * padding)] if padding else []
     return b"".join([b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header), *comment, _chunk(b"IDAT", pixels), _chunk(b"IEND")])
+
+
+def picture(pixels: np.ndarray) -> bytes:
+    """A PNG of an array [height, width, 3] of bytes."""
+    height, width, _ = pixels.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    lines = b"".join(b"\0" + row.astype(np.uint8).tobytes() for row in pixels)
+    return b"".join(
+        [b"\x89PNG\r\n\x1a\n", _chunk(b"IHDR", header), _chunk(b"IDAT", zlib.compress(lines)), _chunk(b"IEND")]
+    )
 
 
 def _chunk(kind: bytes, data: bytes = b"") -> bytes:

@@ -42,10 +42,6 @@ class WireChecker:
         """Ids that stand for sound which is not committed yet."""
         self._sounds: set[str] = set()
         """Ids of the user's sound that was committed, or came in an item."""
-        self._is_manual = False
-        """Whether the client says what is one utterance."""
-        self._ahead: str | None = None
-        """The id under which words of such an utterance are shown before it is committed."""
         self._transcribed: set[str] = set()
         self._deltas: dict[str, str] = {}
         self._last_stop_ms = 0
@@ -107,11 +103,8 @@ class WireChecker:
 
     def _note_detection(self, session: Event) -> None:
         detection = session["turn_detection"] if self._beta else session["audio"]["input"]["turn_detection"]
-        self._is_manual = detection is None
-        if self._is_manual:
+        if detection is None:
             self._speaking = None
-        else:
-            self._ahead = None
 
     _on_transcription_session_updated = _on_session_updated
 
@@ -173,8 +166,6 @@ class WireChecker:
         self._insert(event["item"]["id"], event["previous_item_id"])
         self._open_items.add(event["item"]["id"])
         if any(part["type"] == "input_audio" for part in event["item"].get("content", ())):
-            self._sounds.add(event["item"]["id"])
-        if any(part["type"] == "input_audio" for part in event["item"].get("content", ())):
             self._sounds.add(event["item"]["id"])  # the client's items bring sound, too
 
     _on_conversation_item_created = _on_conversation_item_added
@@ -230,22 +221,19 @@ class WireChecker:
     def _on_input_audio_buffer_committed(self, event: Event) -> None:
         if self._stopped is not None:
             assert event["item_id"] == self._stopped, "one id from speech_started on (6)"
-        assert self._ahead in (None, event["item_id"]), "one id from the first words on (6)"
-        self._speaking = self._stopped = self._ahead = None
+        self._speaking = self._stopped = None
         assert event["item_id"] not in self._chain
         assert event["previous_item_id"] == (self._chain[-1] if self._chain else None), "the chain's end (6)"
         self._buffered.discard(event["item_id"])
         self._sounds.add(event["item_id"])
 
     def _on_input_audio_buffer_cleared(self, event: Event) -> None:
-        self._speaking = self._ahead = None
+        self._speaking = None
         self._buffered.clear()
 
     def _on_conversation_item_input_audio_transcription_delta(self, event: Event) -> None:
-        if self._is_manual and event["item_id"] not in self._sounds | self._buffered:
-            self._ahead = self._ahead or event["item_id"]
-        known = self._sounds | self._buffered | {self._ahead}
-        assert event["item_id"] in known, "words belong to sound that there is (6)"
+        known = self._sounds | self._buffered
+        assert event["item_id"] in known, "words belong to sound that the client was told of (6)"
         assert event["item_id"] not in self._transcribed, "no delta after the done (3)"
         self._deltas[event["item_id"]] = self._deltas.get(event["item_id"], "") + event["delta"]
 

@@ -29,7 +29,7 @@ from pipeline.llm.template_messages import (
     to_json,
     tool_shadows,
 )
-from pipeline.types import Message, Tool, ToolCall
+from pipeline.types import Image, Message, Tool, ToolCall
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
@@ -47,10 +47,11 @@ class TemplateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a rendered prompt: the template's own text, or what a message says."""
+    """A piece of a rendered prompt: the template's own text, what a message says, or an image in it."""
 
     text: str
     is_content: bool
+    image: Image | None = None
 
 
 class ChatTemplate:
@@ -170,7 +171,9 @@ def _parts(text: str, texts: Texts) -> list[Part]:
     for match in SENTINEL.finditer(text):
         if match.start() > end:
             parts.append(Part(text[end : match.start()], is_content=False))
-        parts.append(Part(texts.get(match[2], in_json=bool(match[1])), is_content=True))
+        image = texts.image(match[2])
+        said = "" if image else texts.get(match[2], in_json=bool(match[1]))
+        parts.append(Part(said, is_content=True, image=image))
         end = match.end()
     if end < len(text):
         parts.append(Part(text[end:], is_content=False))

@@ -1,16 +1,20 @@
-"""Decodes many replies together: who owns which sequence, and what goes into the next step.
+"""Decodes many replies together: what goes into the next step.
 
 All of this belongs to one thread (llama_scheduler.py) and needs no locks.
 """
 
 import logging
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Literal
 
 from pipeline.errors import StageError
+from pipeline.llm.llama_ahead import Ahead, Prefill
+from pipeline.llm.llama_memory import LEAST_SAVED, Memory, Sequence, common_prefix
 from pipeline.llm.llama_native import MAX_ROWS, Context, DecodeError, Slice, Vocabulary
+from pipeline.llm.llama_rows import Picture, decode_rows, is_row, next_rows, position, text_before_rows
 from pipeline.llm.llama_sampling import Grammar, Sampler, Sampling
 
 log = logging.getLogger(__name__)
@@ -35,7 +39,8 @@ class Stopped:
 class Job:
     """One reply to make. `outputs` gets the reply's tokens as bytes, one by one, then `Ended` or an error.
 
-    `cached` is how many tokens of the prompt needed no computing: known when the first output is there.
+    `cached` is how many tokens of the prompt needed no computing: known when the first output is there. `pictures` are
+    the images of which the prompt has rows, by number.
     """
 
     owner: object
@@ -43,6 +48,7 @@ class Job:
     limit: int
     sampling: Sampling
     grammar: Grammar | None = None
+    pictures: Mapping[int, Picture] = field(default_factory=dict)
     cached: int = 0
     outputs: "SimpleQueue[bytes | Ended | StageError | Stopped]" = field(default_factory=SimpleQueue)
     stopped: bool = False
@@ -54,109 +60,65 @@ class Job:
 
 
 @dataclass(eq=False)
-class Sequence:
-    """A sequence of the context: the tokens it holds, whose they are, and when it was last used.
-
-    The first `prompt` of the tokens are a prompt, what follows is the reply to it.
-    """
-
-    id: int
-    tokens: list[int] = field(default_factory=list)
-    prompt: int = 0
-    owner: object = None
-    used: int = 0
-    busy: bool = False
-
-
-class Sequences:
-    """Which job gets which sequence."""
-
-    def __init__(self, count: int) -> None:
-        self._all = [Sequence(id) for id in range(count)]
-        self._clock = 0
-
-    def take(self, owner: object, prompt: list[int]) -> Sequence | None:
-        """Returns an idle sequence for a prompt; None when all are busy.
-
-        The owner's own is taken if most of the prompt that it holds can be kept. If little of it can, it may be
-        the history that the next turn continues: an empty one is better then, or the one idle the longest.
-        """
-        idle = [sequence for sequence in self._all if not sequence.busy]
-        if not idle:
-            return None
-        own = max(
-            (sequence for sequence in idle if sequence.owner is owner),
-            key=lambda sequence: common_prefix(sequence.tokens, prompt),
-            default=None,
-        )
-        if own is None or 2 * common_prefix(own.tokens, prompt) < own.prompt:
-            own = min(idle, key=lambda sequence: (bool(sequence.tokens), sequence.used))
-        self._clock += 1
-        own.owner, own.busy, own.used = owner, True, self._clock
-        return own
-
-    def give_back(self, sequence: Sequence) -> None:
-        """Makes a sequence idle; it keeps its tokens until somebody else needs it."""
-        self._clock += 1
-        sequence.busy, sequence.used = False, self._clock
-
-    def of(self, owner: object) -> list[Sequence]:
-        return [sequence for sequence in self._all if sequence.owner is owner]
-
-
-def common_prefix(left: list[int], right: list[int]) -> int:
-    """How many tokens two sequences share from their beginning."""
-    shorter = min(len(left), len(right))
-    if left[:shorter] == right[:shorter]:
-        return shorter
-    return next(index for index in range(shorter) if left[index] != right[index])
-
-
-@dataclass(eq=False)
 class _Reply:
-    """A job that has its sequence. `pending` are the tokens that it holds next: of the prompt, or the one drawn."""
+    """A job that has its sequence. `pending` are the tokens that it holds next: of the prompt, or the one drawn.
+
+    `waits` for another to compute the beginning that both have.
+    """
 
     job: Job
     sequence: Sequence
     pending: list[int]
     sampler: Sampler
     count: int = 0
+    waits: bool = False
 
 
 class Batcher:
     """Makes all replies that are under way, one step at a time; the other jobs wait in line for a sequence."""
 
-    def __init__(self, context: Context, vocabulary: Vocabulary, sequences: int) -> None:
+    def __init__(self, context: Context, vocabulary: Vocabulary, memory: Memory) -> None:
         self._context = context
         self._vocabulary = vocabulary
-        self._sequences = Sequences(sequences)
+        self._memory = memory
         self._waiting: deque[Job] = deque()
         self._replies: list[_Reply] = []
+        self._ahead = Ahead(context, memory)
 
     @property
     def busy(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self._replies or self._waiting)
+        return bool(self._replies or self._waiting or self._ahead)
 
     def add(self, job: Job) -> None:
+        self._ahead.drop(job.owner)
         self._waiting.append(job)
+
+    def prefill(self, prefill: Prefill) -> None:
+        """Computes the beginning of a prompt when no reply is being made."""
+        self._ahead.add(prefill)
 
     def release(self, owner: object) -> None:
         """Stops an owner's jobs and empties the owner's sequences."""
+        self._ahead.drop(owner)
         for job in self._jobs():
             if job.owner is owner:
                 job.stop()
         self._drop_stopped()
-        for sequence in self._sequences.of(owner):
-            self._empty(sequence)
+        self._memory.release(owner)
 
     def step(self) -> None:
         """Drops what is no longer wanted, admits who waits and there is room for, and decodes once."""
         self._drop_stopped()
         self._admit()
-        plan = self._plan()
-        if not plan:
-            return
+        if plan := self._plan():
+            self._decode(plan)
+        if (reply := self._next_looker()) is not None:
+            self._decode_rows(reply)
+        elif not plan:
+            self._ahead.step()
+
+    def _decode(self, plan: list[tuple[_Reply, Slice]]) -> None:
         slices = [piece for _, piece in plan]
         try:
             rows = self._context.decode(slices)
@@ -186,47 +148,89 @@ class Batcher:
     def _admit(self) -> None:
         while self._waiting:
             job = self._waiting[0]
-            sequence = self._sequences.take(job.owner, job.prompt)
+            sequence = self._memory.take(job.owner, job.prompt)
             if sequence is None:
                 return
             self._waiting.popleft()
-            # The last token of the prompt is always computed: its logits are where the reply starts.
-            kept = min(common_prefix(sequence.tokens, job.prompt), len(job.prompt) - 1)
-            kept = self._shorten(sequence, kept)
-            sequence.prompt = len(job.prompt)
-            job.cached = kept
             sampler = Sampler(job.sampling, self._vocabulary, job.grammar)
-            self._replies.append(_Reply(job, sequence, job.prompt[kept:], sampler))
+            self._replies.append(_Reply(job, sequence, [], sampler))
+            self._set_out(self._replies[-1])
+
+    def _set_out(self, reply: _Reply) -> None:
+        """Continues where what is known of the prompt ends."""
+        reply.waits = False
+        reply.job.cached = len(reply.sequence.tokens)
+        reply.pending = reply.job.prompt[reply.job.cached :]
 
     def _plan(self) -> list[tuple[_Reply, Slice]]:
         """What each reply contributes to the next decode: one token each, and of new prompts what there is room for."""
         writing = sum(len(reply.pending) == 1 for reply in self._replies)
         room = min(PREFILL_ROWS, MAX_ROWS - writing) if writing else MAX_ROWS
         plan = []
-        for reply in self._replies:
-            size = 1 if len(reply.pending) == 1 else min(room, len(reply.pending))
+        for index, reply in enumerate(self._replies):
+            if self._must_wait(reply, self._replies[:index]):
+                continue
+            size = 1 if len(reply.pending) == 1 else text_before_rows(reply.pending, min(room, len(reply.pending)))
             if size == 0:
                 continue
             if len(reply.pending) > 1:
                 room -= size
             sequence = reply.sequence
-            piece = Slice(sequence.id, len(sequence.tokens), reply.pending[:size], size == len(reply.pending))
+            start = position(sequence.tokens)
+            piece = Slice(sequence.id, start, reply.pending[:size], size == len(reply.pending))
             plan.append((reply, piece))
         # Only neighbours by id are decoded in one pass, see `Context`.
         return sorted(plan, key=lambda item: item[1].sequence)
+
+    def _must_wait(self, reply: _Reply, earlier: list[_Reply]) -> bool:
+        """Whether an earlier reply is computing what this one's prompt goes on with: it is copied when it is there."""
+        if len(reply.pending) <= LEAST_SAVED:
+            return False
+        ahead = len(reply.sequence.tokens) + LEAST_SAVED
+        if any(
+            len(other.sequence.tokens) < (shared := common_prefix(other.job.prompt, reply.job.prompt))
+            and shared >= ahead
+            and len(other.pending) > 1
+            for other in earlier
+        ):
+            reply.waits = True
+            return True
+        if reply.waits:
+            self._memory.fetch(reply.sequence, reply.job.prompt)
+            self._set_out(reply)
+        return False
+
+    def _next_looker(self) -> _Reply | None:
+        """The reply whose prompt goes on with rows of an image: of several the one that was asked for first."""
+        return next((reply for reply in self._replies if not reply.waits and is_row(reply.pending[0])), None)
+
+    def _decode_rows(self, reply: _Reply) -> None:
+        """Decodes rows of an image, which cannot be in one decode with tokens: other replies take turns with them."""
+        most = PREFILL_ROWS if len(self._replies) > 1 else MAX_ROWS
+        sequence = reply.sequence
+        rows = next_rows(sequence.id, sequence.tokens, reply.pending, reply.job.pictures, most)
+        try:
+            decode_rows(self._context, rows)
+        except DecodeError as error:
+            self._memory.empty(sequence)
+            reply.job.outputs.put(StageError("llm", f"The model could not look at the image: {error}."))
+            self._end(reply)
+            return
+        sequence.tokens += rows.tokens
+        del reply.pending[: len(rows.tokens)]
 
     def _decode_apart(self, plan: list[tuple[_Reply, Slice]]) -> None:
         """Decodes each slice by itself, so that one that cannot be decoded fails alone."""
         for reply, piece in plan:
             # The failed decode may have added this slice already, or a part of it.
-            if self._shorten(reply.sequence, piece.start) != piece.start:
+            if not self._memory.undo(reply.sequence):
                 reply.job.outputs.put(StageError("llm", "The model lost the conversation when a step failed."))
                 self._end(reply)
                 continue
             try:
                 [row] = self._context.decode([piece])
             except DecodeError as error:
-                self._empty(reply.sequence)
+                self._memory.empty(reply.sequence)
                 reply.job.outputs.put(StageError("llm", f"The model could not continue the reply: {error}."))
                 self._end(reply)
                 continue
@@ -255,15 +259,4 @@ class Batcher:
     def _end(self, reply: _Reply) -> None:
         self._replies.remove(reply)
         reply.sampler.close()
-        self._sequences.give_back(reply.sequence)
-
-    def _shorten(self, sequence: Sequence, length: int) -> int:
-        """Forgets a sequence's tokens from `length` on. Returns how many it has left: none if it cannot go back."""
-        if not self._context.trim(sequence.id, length):
-            length = 0
-        del sequence.tokens[length:]
-        return length
-
-    def _empty(self, sequence: Sequence) -> None:
-        self._context.clear(sequence.id)
-        sequence.tokens, sequence.prompt, sequence.owner = [], 0, None
+        self._memory.give_back(reply.sequence)

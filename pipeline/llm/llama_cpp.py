@@ -4,27 +4,34 @@ One model and one context serve all sessions: their replies are made together, a
 (llama_scheduler.py). What has been computed of a session's history stays in the model for its next turn.
 """
 
+import logging
 import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 from msgspec import Meta
 
 from pipeline.device import Place, cores, load_on
 from pipeline.errors import EngineError, StageError
-from pipeline.llm.chat_template import CHATML, ChatTemplate, TemplateError
+from pipeline.llm.llama_ahead import ENDINGS, Prefill, going_on
 from pipeline.llm.llama_batcher import Job
+from pipeline.llm.llama_cache import CacheOptions, CacheType
 from pipeline.llm.llama_calls import CallPlanner
 from pipeline.llm.llama_devices import check_cuda, cuda_device
 from pipeline.llm.llama_files import locate
-from pipeline.llm.llama_native import Cache, Model, NativeError
+from pipeline.llm.llama_memory import common_prefix
+from pipeline.llm.llama_native import MAX_ROWS, Model, NativeError
 from pipeline.llm.llama_reply import Calls, read_reply
+from pipeline.llm.llama_rows import Picture, Pictures, by_number, is_row
 from pipeline.llm.llama_sampling import Sampling
 from pipeline.llm.llama_scheduler import Scheduler
+from pipeline.llm.llama_template import template_of
+from pipeline.llm.llama_vision import Vision, load_projector, see_all, seen
 from pipeline.llm.markup import MARKERS, REASONING, WITHIN_CALLS
 from pipeline.llm.prompt import EncodedPrompt, PromptEncoder
 from pipeline.stages import EngineOptions, LanguageModelCapabilities, RequestSetting
@@ -33,8 +40,7 @@ from pipeline.workers import CancelToken
 
 T = TypeVar("T")
 
-CacheType: TypeAlias = Literal["f32", "f16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
-"""How keys or values are kept (llama_native.CACHE_TYPES)."""
+log = logging.getLogger(__name__)
 
 DEFAULT_CONTEXT = 4096
 MAX_SEQUENCES = 32
@@ -59,6 +65,13 @@ class LlamaCpp:
                 "Of a model in several files, the first.",
             ),
         ] = "builtin"
+        projector: Annotated[
+            str | None,
+            Meta(
+                description="Lets the model see: the projector for images that belongs to it (mmproj), the path of a "
+                "GGUF file or hf:OWNER/REPOSITORY:FILE.gguf."
+            ),
+        ] = None
         context: Annotated[
             Annotated[int, Meta(ge=64)] | None,
             Meta(
@@ -75,6 +88,14 @@ class LlamaCpp:
                 "Each takes memory for `context` tokens.",
             ),
         ] = 4
+        parking: Annotated[
+            int,
+            Meta(
+                ge=0,
+                description="MiB of memory for the histories of sessions that are not heard for a while, when there "
+                "are more of them than `sequences`: copied back when they go on, not computed again.",
+            ),
+        ] = 512
         threads: Annotated[
             Annotated[int, Meta(ge=1, le=256)] | None, Meta(description="CPU threads. Default: one per core.")
         ] = None
@@ -86,16 +107,18 @@ class LlamaCpp:
             Literal["auto", "on", "off"],
             Meta(
                 description="Attention in one pass, which needs less memory. `auto`: where the model can. Only with it "
-                "is a reply at temperature 0 the same whatever else is being made.",
+                "(on the CPU, see also `kv_type`) is a reply at temperature 0 the same whatever else is being made.",
             ),
         ] = "auto"
         kv_type: Annotated[
             CacheType,
             Meta(
                 description="How what is computed of a history is kept. q8_0 takes about half the memory of f16, q4_0 "
-                "a quarter; values of a q type need flash attention.",
+                "a quarter; values of a q type need flash attention. `auto`: f16, but keys as q8_0 where several "
+                "threads of the CPU compute with flash attention: with f16 for both, a long history is attended to "
+                "in other steps by one reply alone than by several, and ends may differ.",
             ),
-        ] = "f16"
+        ] = "auto"
         k_type: Annotated[CacheType | None, Meta(description="`kv_type` for the keys alone.")] = None
         v_type: Annotated[CacheType | None, Meta(description="`kv_type` for the values alone.")] = None
         chat_template: Annotated[
@@ -159,8 +182,10 @@ class LlamaCpp:
             EngineError: the file is missing or not usable, or the options do not suit it.
         """
         self._options = options
-        self._cache = _cache(options)
+        self._cache = CacheOptions(options.kv_type, options.k_type, options.v_type, options.flash_attention)
+        self._cache.check()
         path = locate(options.model)
+        self._vision: Vision | None = None
         (self._model, self._scheduler, self._context), place = load_on(
             options.device, lambda place: self._load(path, place), check_cuda
         )
@@ -168,19 +193,21 @@ class LlamaCpp:
         try:
             if options.device == "cpu" and options.gpu_layers:
                 raise EngineError("The CPU computes, so no layers go to a GPU.", "Leave it out.", "gpu_layers")
-            self._template = self._chat_template(path)
+            self._template = template_of(self._model, path, options.chat_template)
             self._encoder = PromptEncoder(self._model.vocabulary, self._template, self._context)
         except EngineError:
             self._scheduler.close()
-            self._model.close()
+            self._free()
             raise
         self._calls = CallPlanner(self._model.vocabulary, self._template)
         self.capabilities = LanguageModelCapabilities(
             context=self._context,
             tools=True,
             forced_calls=True,
+            vision=self._vision is not None,
             reasoning=self._can_think(),
             heeds=frozenset(get_args(RequestSetting)),
+            prefills=True,
             concurrency=options.sequences,
         )
         # Guards the vocabulary, which sessions use on their own threads: it is gone once the engine is closed.
@@ -216,7 +243,7 @@ class LlamaCpp:
             self._closed = True
         self._scheduler.close()
         self._calls.forget()
-        self._model.close()
+        self._free()
 
     def _load(self, path: Path, place: Place) -> tuple[Model, Scheduler, int]:
         """Loads the weights, and makes room for the sequences. On CUDA a `NativeError` means that it is at fault."""
@@ -231,10 +258,21 @@ class LlamaCpp:
             ) from error
         try:
             context = self._context_length(model)
+            if self._options.projector is not None:
+                self._vision = load_projector(self._options.projector, model, self._threads(model))
             return model, self._start(model, context, place), context
         except Exception:
-            model.close()
+            self._model = model
+            self._free()
             raise
+
+    def _free(self) -> None:
+        if self._vision is not None:
+            self._vision.close()
+        self._model.close()
+
+    def _threads(self, model: Model) -> int:
+        return self._options.threads or (1 if model.weights < SMALL else cores())
 
     def _context_length(self, model: Model) -> int:
         trained = model.trained_context
@@ -249,32 +287,24 @@ class LlamaCpp:
             )
         return context
 
-    def _chat_template(self, path: Path) -> ChatTemplate:
-        vocabulary = self._model.vocabulary
-        given = self._options.chat_template
-        source = (self._model.chat_template() or CHATML) if given is None else _read_template(given)
-        try:
-            return ChatTemplate(source, bos=vocabulary.text(vocabulary.bos), eos=vocabulary.text(vocabulary.eos))
-        except TemplateError as error:
-            if given is not None:
-                raise EngineError(
-                    f"The chat template cannot be read: {error}.", "Correct it.", "chat_template"
-                ) from error
-            raise EngineError(
-                f"The chat template in {path} cannot be read: {error}.",
-                "Name another GGUF file, or write a template of your own as `chat_template`.",
-                "model",
-            ) from error
-
     def _can_think(self) -> bool:
         known = self._template.has_switch or self._template.reasoning_tag is not None
         return known or any(self._model.vocabulary.single(tag) is not None for tag in REASONING)
 
     def _start(self, model: Model, context: int, place: Place) -> Scheduler:
         sequences = self._options.sequences
-        threads = self._options.threads or (1 if model.weights < SMALL else cores())
+        threads = self._threads(model)
+        start = partial(
+            Scheduler,
+            model,
+            context=context,
+            sequences=sequences,
+            threads=threads,
+            parking=self._options.parking * 2**20,
+            rows=self._vision.most_rows if self._vision else MAX_ROWS,
+        )
         try:
-            return Scheduler(model, context=context, sequences=sequences, threads=threads, cache=self._cache)
+            return self._cache.start(start, shared=place == "cpu" and threads > 1)
         except NativeError as error:
             if place == "cuda":
                 raise
@@ -295,9 +325,14 @@ class LlamaCpp:
                 raise StageError("llm", "The language model has been shut down.")
             yield
 
-    def _prepare(self, request: GenerationRequest, owner: object) -> tuple[Job, EncodedPrompt, Calls]:
+    def _prepare(
+        self, request: GenerationRequest, owner: object, pictures: Pictures | None = None
+    ) -> tuple[Job, EncodedPrompt, Calls]:
+        """Returns a reply to make. `pictures` are its images as the model sees them; None: it has to look at them."""
         limit = self._options.max_tokens if request.max_tokens is None else request.max_tokens
         thinking = self._options.thinking if request.thinking is None else request.thinking
+        if pictures is None:
+            pictures = see_all(self._vision, request.prompt.messages)
         with self._in_use():
             tools, calls, grammar = self._calls.plan(request)
             prompt = self._encoder.encode(
@@ -306,13 +341,38 @@ class LlamaCpp:
                 truncation=request.truncation,
                 thinking=thinking and not calls.forced,
                 opening=calls.form.opening if calls.forced else "",
+                pictures=pictures,
             )
         limit = min(limit, self._context - len(prompt.tokens))
         return (
-            Job(owner, prompt.tokens, limit, self._sampling(request, calls.forced), grammar),
+            Job(
+                owner,
+                prompt.tokens,
+                limit,
+                self._sampling(request, calls.forced),
+                grammar,
+                by_number(pictures),
+            ),
             prompt,
             calls,
         )
+
+    def _beginning(self, request: GenerationRequest, rows: dict[int, Picture] | None = None) -> list[int]:
+        """Returns the tokens with which the prompt begins however the newest message goes on, if that is the user's, or
+        whatever the user says next; none if there is no such prompt, or its images have not been seen: then they are
+        from now on. Adds the images to `rows`, by number.
+        """
+        pictures = seen(self._vision, request.prompt.messages)
+        if pictures is None:
+            return []
+        if rows is not None:
+            rows |= by_number(pictures)
+        try:
+            one, other = (self._prepare(going_on(request, ending), None, pictures)[0].prompt for ending in ENDINGS)
+        except StageError as error:
+            log.debug("nothing to compute ahead: %s", error)
+            return []
+        return one[: common_prefix(one, other)]
 
     def _sampling(self, request: GenerationRequest, forced: bool) -> Sampling:
         options = self._options
@@ -335,6 +395,13 @@ class LlamaCppStream:
 
     def __init__(self, engine: LlamaCpp) -> None:
         self._engine = engine
+        self._closed = False
+
+    def prefill(self, request: GenerationRequest) -> None:
+        """Begins to compute the prompt of a reply to come; see `PrefillingStream`."""
+        if not self._closed:
+            rows: dict[int, Picture] = {}
+            self._engine._scheduler.prefill(Prefill(self, partial(self._engine._beginning, request, rows), rows))
 
     def generate(self, request: GenerationRequest, cancel: CancelToken) -> Iterator[ModelOutput]:
         """Makes one reply; see `LanguageModelStream`. `output_tokens` counts reasoning too, if there is any.
@@ -349,51 +416,22 @@ class LlamaCppStream:
         try:
             self._engine._scheduler.submit(job)
             for output in read_reply(job, prompt.end, calls, (*self._engine._options.stop, *request.stop)):
-                yield replace(output, left_out=prompt.left_out) if isinstance(output, Generated) else output
+                yield _counted(output, prompt) if isinstance(output, Generated) else output
         finally:
             job.stop()
 
     def close(self) -> None:
         """Stops the stream's replies and frees its sequences."""
+        self._closed = True
         self._engine._scheduler.release(self)
+
+
+def _counted(generated: Generated, prompt: EncodedPrompt) -> Generated:
+    return replace(generated, left_out=prompt.left_out, image_tokens=sum(map(is_row, prompt.tokens)))
 
 
 def _given(asked: T | None, otherwise: T) -> T:
     return otherwise if asked is None else asked
-
-
-def _cache(options: LlamaCpp.Options) -> Cache:
-    """Returns how keys and values are kept.
-
-    Raises:
-        EngineError: llama.cpp cannot keep them so.
-    """
-    keys, values = options.k_type or options.kv_type, options.v_type or options.kv_type
-    if values.startswith("q") and options.flash_attention == "off":
-        raise EngineError(
-            f"Values are kept as {values} with flash attention only.",
-            "Set `flash_attention` to auto, or `v_type` to f16.",
-            "v_type" if options.v_type else "kv_type",
-        )
-    return Cache(keys, values, options.flash_attention)
-
-
-def _read_template(given: str) -> str:
-    """Returns the template that the option means: itself, or what is in the file.
-
-    Raises:
-        EngineError: there is no such file.
-    """
-    if "{{" in given or "{%" in given:
-        return given
-    try:
-        return Path(given).expanduser().read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise EngineError(
-            f"The chat template {given} cannot be read: {error}.",
-            "Give the path of a Jinja file, or the text.",
-            "chat_template",
-        ) from error
 
 
 def _loads(path: Path) -> bool:

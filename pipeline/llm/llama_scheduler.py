@@ -6,8 +6,10 @@ from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from pipeline.errors import StageError
+from pipeline.llm.llama_ahead import Prefill
 from pipeline.llm.llama_batcher import Batcher, Job
-from pipeline.llm.llama_native import Cache, Context, Model
+from pipeline.llm.llama_memory import Memory
+from pipeline.llm.llama_native import MAX_ROWS, Cache, Context, Model
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +27,25 @@ class _Close:
     """Posted to end the owner."""
 
 
-_Mail: TypeAlias = Job | _Release | _Close
+_Mail: TypeAlias = Job | Prefill | _Release | _Close
 
 
 class Scheduler:
     """Makes replies on a thread of its own. If that thread dies, its jobs fail and the next one starts another."""
 
-    def __init__(self, model: Model, *, context: int, sequences: int, threads: int, cache: Cache) -> None:
-        """Makes the context and starts the thread.
+    def __init__(
+        self,
+        model: Model,
+        *,
+        context: int,
+        sequences: int,
+        threads: int,
+        cache: Cache,
+        parking: int,
+        rows: int = MAX_ROWS,
+    ) -> None:
+        """Makes the context and starts the thread. `parking` is in bytes, see `Memory`; `rows` is the most rows of an
+        image in one decode.
 
         Raises:
             NativeError: llama.cpp cannot make the context.
@@ -42,6 +55,8 @@ class Scheduler:
         self._sequences = sequences
         self._threads = threads
         self._cache = cache
+        self._parking = parking
+        self._rows = rows
         self._lock = threading.Lock()
         self._closed = False
         self._owner = self._hire()
@@ -63,6 +78,10 @@ class Scheduler:
                     raise StageError("llm", f"The language model failed and does not start again: {error}") from error
             self._owner.post(job)
 
+    def prefill(self, prefill: Prefill) -> None:
+        """Has the beginning of a prompt computed when there is time, if the model runs."""
+        self._owner.post(prefill)
+
     def release(self, owner: object) -> None:
         """Stops an owner's jobs and frees the owner's sequences, within a step."""
         self._owner.post(_Release(owner))
@@ -81,8 +100,10 @@ class Scheduler:
             sequences=self._sequences,
             threads=self._threads,
             cache=self._cache,
+            rows=self._rows,
         )
-        return _Owner(context, Batcher(context, self._model.vocabulary, self._sequences))
+        memory = Memory(context, self._sequences, parking=self._parking)
+        return _Owner(context, Batcher(context, self._model.vocabulary, memory))
 
 
 class _Owner:
@@ -130,6 +151,8 @@ class _Owner:
             match mail:
                 case Job():
                     self._batcher.add(mail)
+                case Prefill():
+                    self._batcher.prefill(mail)
                 case _Release(owner=owner):
                     self._batcher.release(owner)
                 case _Close():

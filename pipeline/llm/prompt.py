@@ -4,10 +4,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
 
 from pipeline.errors import StageError
 from pipeline.llm.chat_template import ChatTemplate, Part, TemplateError
 from pipeline.llm.llama_native import Vocabulary
+from pipeline.llm.llama_rows import Pictures, is_row
 from pipeline.llm.markup import unclosed_reasoning
 from pipeline.llm.truncation import Scale, left_out
 from pipeline.types import AUTO, Message, Prompt, Truncation
@@ -44,6 +46,7 @@ class PromptEncoder:
         truncation: Truncation = AUTO,
         thinking: bool = False,
         opening: str = "",
+        pictures: Pictures = MappingProxyType({}),
     ) -> EncodedPrompt:
         """Encodes a conversation so that up to `reply` tokens (but no more than a quarter of the context) fit behind.
 
@@ -54,6 +57,7 @@ class PromptEncoder:
             thinking: whether the model is to think first. If not, and its template opens a block for it all the same,
                 or cannot be told, an empty one is put in front of the reply.
             opening: text of the reply's beginning that the model need not write itself.
+            pictures: the images of the conversation, as the model sees them.
 
         Raises:
             PromptTooLongError: what has to stay is too long.
@@ -63,9 +67,12 @@ class PromptEncoder:
         @lru_cache(None)
         def encode(left_out: frozenset[int]) -> EncodedPrompt:
             kept = tuple(message for index, message in enumerate(messages) if index not in left_out)
-            return self._encode(Prompt(kept, prompt.tools), thinking, opening)
+            return self._encode(Prompt(kept, prompt.tools), thinking, opening, pictures)
 
-        scale = Scale(lambda left_out: len(encode(left_out).tokens), self._size)
+        def size(message: Message) -> int:
+            return self._size(message) + sum(len(pictures[image].tokens) for image in message.images)
+
+        scale = Scale(lambda left_out: len(encode(left_out).tokens), size)
         gone = left_out(messages, truncation, scale, self._context, reply)
         return replace(encode(gone), left_out=gone)
 
@@ -73,7 +80,7 @@ class PromptEncoder:
         texts = (message.text.strip(), *(call.name + call.arguments for call in message.calls))
         return sum(len(self._tokenize(text, special=False, continues=True)) for text in texts)
 
-    def _encode(self, prompt: Prompt, thinking: bool, opening: str) -> EncodedPrompt:
+    def _encode(self, prompt: Prompt, thinking: bool, opening: str, pictures: Pictures) -> EncodedPrompt:
         """Tokenises the prompt in the stretches that lie between the template's control tokens.
 
         Only those may be spelled out: what a message says is always plain text, even if it says `<|im_end|>`.
@@ -89,6 +96,11 @@ class PromptEncoder:
         tokens: list[int] = []
         plain = ""
         for part in parts:
+            if part.image is not None:
+                self._add_plain(tokens, plain)
+                tokens += pictures[part.image].tokens
+                plain = ""
+                continue
             start = None if part.is_content else self._first_markup(part.text)
             if start is None:
                 plain += part.text
@@ -105,6 +117,8 @@ class PromptEncoder:
             tokens.insert(0, self._vocabulary.bos)
         if not tokens:
             raise StageError("llm", "The model's chat template makes nothing of this conversation.")
+        if is_row(tokens[-1]):
+            raise StageError("llm", "The model's chat template has nothing behind the image, where the reply begins.")
         return EncodedPrompt(tokens, end)
 
     def _no_thoughts(self, end: str) -> str:
@@ -116,7 +130,7 @@ class PromptEncoder:
         return ""
 
     def _add_plain(self, tokens: list[int], text: str) -> None:
-        continues = bool(tokens) and not self._vocabulary.is_markup(tokens[-1])
+        continues = bool(tokens) and not is_row(tokens[-1]) and not self._vocabulary.is_markup(tokens[-1])
         tokens += self._tokenize(text, special=False, continues=continues)
 
     def _first_markup(self, text: str) -> int | None:

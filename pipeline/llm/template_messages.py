@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
-from pipeline.types import Message, Tool, ToolCall
+from pipeline.types import Image, Message, Tool, ToolCall
 
 Shadow: TypeAlias = dict[str, Any]
 """A message as the template sees it: `role`, a sentinel for `content`, and what belongs to calls."""
@@ -33,12 +33,12 @@ def to_json(value: Any, *, indent: int | None = None, separators: Any = None, so
 
 
 class Texts:
-    """The texts that sentinels stand for."""
+    """The texts that sentinels stand for, and the images."""
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
+        self._texts: list[str | Image] = []
 
-    def put(self, text: str) -> str:
+    def put(self, text: str | Image) -> str:
         """Returns a sentinel for `text`."""
         self._texts.append(text)
         return f"\uf8f0{len(self._texts) - 1}\uf8f1"
@@ -57,7 +57,13 @@ class Texts:
     def get(self, index: str, *, in_json: bool) -> str:
         """Returns a text, as it is or as it is written inside the quotes of JSON."""
         text = self._texts[int(index)]
+        assert isinstance(text, str)
         return json.dumps(text, ensure_ascii=False)[1:-1] if in_json else text
+
+    def image(self, index: str) -> Image | None:
+        """Returns an image, if it is one."""
+        found = self._texts[int(index)]
+        return found if isinstance(found, Image) else None
 
 
 class _Arguments(dict[str, Any]):
@@ -88,9 +94,23 @@ def shadows_of(messages: Sequence[Message], texts: Texts) -> list[Shadow]:
             calls = [_call(call, texts) for call in message.calls]
             said = texts.put(content) if content else ""
             shadows.append({"role": message.role, "content": said, "tool_calls": calls})
-        elif content:
-            shadows.append({"role": message.role, "content": texts.put(content)})
+        elif content or message.images:
+            said = "".join(map(texts.put, _pieces(message)))
+            shadows.append({"role": message.role, "content": said})
     return shadows
+
+
+def _pieces(message: Message) -> Iterator[str | Image]:
+    """Yields what a message says, with the images where they are shown."""
+    text = message.text.rstrip()
+    begin = len(text) - len(text.lstrip())
+    for image in sorted(message.images, key=lambda image: image.at):
+        if piece := text[begin : image.at]:
+            yield piece
+        begin = max(begin, image.at)
+        yield image
+    if piece := text[begin:]:
+        yield piece
 
 
 def _call(call: ToolCall, texts: Texts) -> Shadow:

@@ -1,7 +1,7 @@
 """Piper (https://github.com/OHF-Voice/piper1-gpl): neural voices of some 40 languages, faster than speech on a CPU.
 
-A voice is a pair of files (piper_files.py), loaded into onnxruntime (piper_voice.py). A clause is made sentence by
-sentence; each is yielded as soon as it is made.
+A voice is a pair of files (piper_files.py), loaded (piper_voice.py) into onnxruntime (piper_sound.py). A clause is made
+sentence by sentence, and a sentence slice by slice; each is yielded as soon as it is made.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from pipeline.registry import did_you_mean, listed
 from pipeline.stages import EngineOptions, SynthesizerCapabilities
 from pipeline.tts.piper_files import find_voice
 from pipeline.tts.piper_voice import Voice
-from pipeline.types import Pcm16, Samples, SpeechRequest
+from pipeline.types import WIRE_RATE, Pcm16, Samples, SpeechRequest
 from pipeline.workers import CancelToken
 
 SLOWEST, FASTEST = 0.25, 3.0
@@ -30,7 +30,10 @@ _MOST_THREADS: Final = 4
 """Threads of a voice where the options say nothing: its layers are too small to be shared among many."""
 
 _QUIETEST: Final = 0.01
-"""A sentence whose peak is below is not made as loud as others: it is silence. Piper's own program does the same."""
+"""A voice whose peak is below is not made as loud as others: it is silent."""
+
+_KNEE: Final = 0.8
+"""Where the peak of a voice's sample is put, as a part of full scale. What is louder is bent to stay below that."""
 
 _LISTED: Final = 8
 
@@ -90,7 +93,7 @@ class Piper:
             Meta(description="How much the lengths of the phonemes vary. Default: the voice's own."),
         ] = None
         volume: Annotated[
-            float, Meta(ge=0, le=1, description="From 0, silent, to 1, where each sentence's peak is full scale.")
+            float, Meta(ge=0, le=1, description="From 0, silent, to 1: as loud as the voice can be without distortion.")
         ] = 1.0
         threads: Annotated[
             Annotated[int, Meta(ge=1, le=256)] | None,
@@ -113,10 +116,11 @@ class Piper:
         voices = [Voice(each, options.device, threads, option) for each, option in files]
         self.device = voices[0].device
         self._choices = _choices(voices, options.speaker)
-        # Nothing of any voice is lost; those of lower rates are resampled.
-        self.rate = max(voice.rate for voice in voices)
-        # One more than fits, so that a short clause need not wait for the end of a long one.
-        self.concurrency = cores() // threads + 1
+        rates = {voice.rate for voice in voices}
+        # Sound is resampled once: here if the voices differ, else by whoever wants another rate.
+        self.rate = rates.pop() if len(rates) == 1 else WIRE_RATE
+        # More than fit: slices of several clauses share the cores, and none waits for the end of a long one to begin.
+        self.concurrency = max(2, 4 * cores() // threads)
         self.capabilities = SynthesizerCapabilities(
             voices=tuple(self._choices),
             languages=frozenset(voice.language for voice in voices),
@@ -124,7 +128,7 @@ class Piper:
         )
 
     def synthesize(self, request: SpeechRequest, cancel: CancelToken) -> Iterator[Pcm16]:
-        """Says one clause, int16 at `rate`, a sentence at a time.
+        """Says one clause, int16 at `rate`, piece by piece.
 
         A sentence that ends with a full stop or the like is followed by `sentence_pause`, also the last of the clause:
         the clauses of a reply are spoken one after the other. A speed outside `capabilities.speeds` is taken as the
@@ -164,18 +168,22 @@ class Piper:
     def _sentences(
         self, choice: _Choice, request: SpeechRequest, run: onnxruntime.RunOptions, cancel: CancelToken
     ) -> Iterator[Pcm16]:
-        """Yields each sentence of a clause, int16 at the voice's own rate, until `cancel`."""
+        """Yields the sound of a clause piece by piece, int16 at the voice's own rate, until `cancel`."""
         scales = self._scales(choice.voice, request.speed)
         pause = np.zeros(round(self._options.sentence_pause * choice.voice.rate), np.int16)
+        gain = _KNEE / max(choice.voice.peak(choice.speaker), _QUIETEST)
         for sentence in choice.voice.sentences(request.text):
             try:
-                sound = choice.voice.speak(sentence.ids, choice.speaker, scales, run)
+                for sound in choice.voice.speak(sentence.ids, choice.speaker, scales, run):
+                    yield _pcm16(sound * np.float32(gain), self._options.volume)
+                    if cancel.cancelled:
+                        return
             except Exception as error:  # onnxruntime raises classes of its own, without a common base
                 if cancel.cancelled:
                     return
                 raise StageError("tts", f"Piper cannot say this: {error}") from error
-            sound16 = _full_scale(sound, self._options.volume)
-            yield np.concatenate((sound16, pause)) if sentence.ends else sound16
+            if sentence.ends:
+                yield pause
 
     def _scales(self, voice: Voice, speed: float) -> tuple[float, float, float]:
         own = voice.description.inference
@@ -218,10 +226,13 @@ def _speaker(voice: Voice, speaker: str) -> int:
     )
 
 
-def _full_scale(sound: Samples, volume: float) -> Pcm16:
-    """Returns a sentence as int16 with its peak at `volume`: voices differ in how loud their weights speak."""
-    peak = max(float(np.abs(sound).max(initial=0.0)), _QUIETEST)
-    scaled: Pcm16 = np.round(sound * (32767.0 * volume / peak)).astype(np.int16)
+def _pcm16(sound: Samples, volume: float) -> Pcm16:
+    """Returns sound as int16; above `_KNEE` it is bent towards full scale."""
+    loudness = np.abs(sound)
+    if loudness.max(initial=0.0) > _KNEE:
+        bent = _KNEE + (1 - _KNEE) * np.tanh((loudness - _KNEE) / (1 - _KNEE))
+        sound = np.where(loudness > _KNEE, np.copysign(bent, sound), sound)
+    scaled: Pcm16 = np.round(sound * np.float32(32767 * volume)).astype(np.int16)
     return scaled
 
 

@@ -1,4 +1,4 @@
-"""One Piper voice: its description, its weights in onnxruntime, and the phonemes that it is given.
+"""One Piper voice: its description, the phonemes that it is given, and how loud it is. Its weights: piper_sound.py.
 
 The weights take phoneme ids and three numbers and return a sentence's sound:
 
@@ -17,7 +17,7 @@ import threading
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final, cast
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
@@ -26,13 +26,13 @@ from msgspec import Meta
 from piper import PiperConfig, PiperVoice
 
 from pipeline.errors import EngineError
-from pipeline.onnx_session import open_session
 from pipeline.stages import Device
+from pipeline.tts.piper_cut import SPEAKER_INPUT
 from pipeline.tts.piper_files import VoiceFiles
+from pipeline.tts.piper_sound import Scales, SlicedSound, Sound, open_sound
 from pipeline.types import Samples
 
 _INPUTS: Final = frozenset({"input", "input_lengths", "scales"})
-_SPEAKER_INPUT: Final = "sid"
 
 _PIECE: Final = 500
 """Characters of text that become phonemes at a time, so that neither the phonemiser, which holds the GIL, nor a
@@ -54,6 +54,9 @@ _OTHER_PACKAGES: Final[Mapping[str, str]] = {"japanese": "pyopenjtalk", "thai": 
 
 _TRIAL_IDS: Final = 16
 """Phoneme ids that are spoken to try a voice: a second of speech."""
+
+_SAMPLE: Final = "1, 2, 3, 4, 5, 6."
+"""What tells how loud a voice is: words in any language."""
 
 _AGAIN: Final = "Download the voice again, both the .onnx and its .onnx.json, or name another."
 
@@ -128,10 +131,10 @@ class Voice:
         code = self.description.language.code if self.description.language else self.description.espeak.voice
         self.language = code.replace("_", "-")
         self.speakers = _speakers(self.description)
-        self._session, self.device = open_session(
-            files.model, device, threads=threads, fixed_shapes=False, trial=self._try_run, mend=_AGAIN, option=option
-        )
-        self._piper = PiperVoice(session=self._session, config=config)
+        self._sound = open_sound(files.model, device, threads, trial=self._try_sound, mend=_AGAIN, option=option)
+        self.device = self._sound.device
+        self._piper = PiperVoice(session=None, config=config)
+        self._peaks: dict[int, float] = {}
         self._try_phonemes()
 
     def speaker(self, speaker: str) -> int | None:
@@ -151,33 +154,41 @@ class Voice:
                     ends = "".join(phonemes).rstrip().endswith(_SENTENCE_END)
                     yield Sentence(self._piper.phonemes_to_ids(known), ends)
 
-    def speak(
-        self, ids: Sequence[int], speaker: int, scales: tuple[float, float, float], run: onnxruntime.RunOptions
-    ) -> Samples:
-        """Says a sentence: float32 `[n]` at `rate`, as loud as the voice makes it.
+    def speak(self, ids: Sequence[int], speaker: int, scales: Scales, run: onnxruntime.RunOptions) -> Iterator[Samples]:
+        """Yields a sentence's sound (see `Sound.speak`), at `rate`, and as loud as the weights make it."""
+        return self._sound.speak(ids, speaker, scales, run)
 
-        Args:
-            ids: the sentence in phoneme ids.
-            speaker: which speaker says it.
-            scales: variation of the sound, length of the phonemes, variation of their lengths.
-            run: its `terminate`, set by another thread, ends the call within milliseconds, with an exception.
+    def peak(self, speaker: int) -> float:
+        """Returns how loud a speaker's weights speak: the peak of `_SAMPLE` said without variation.
+
+        A sentence's own peak is known only when all of it has been made, which is too late for slices of it.
         """
-        return _run(self._session, ids, speaker, scales, run)
+        if speaker not in self._peaks:
+            scales = (0.0, self.description.inference.length_scale, 0.0)
+            pieces = (
+                piece
+                for sentence in self.sentences(_SAMPLE)
+                for piece in self.speak(sentence.ids, speaker, scales, onnxruntime.RunOptions())
+            )
+            self._peaks[speaker] = max((float(np.abs(piece).max(initial=0.0)) for piece in pieces), default=1.0)
+        return self._peaks[speaker]
 
-    def _try_run(self, session: onnxruntime.InferenceSession) -> None:
+    def _try_sound(self, sound: Sound) -> None:
         """Speaks the phonemes of the highest ids as the last speaker: those that other weights would not know."""
-        inputs = {each.name for each in session.get_inputs()}
-        if inputs not in (_INPUTS, _INPUTS | {_SPEAKER_INPUT}):
+        inputs = sound.inputs
+        if inputs not in (_INPUTS, _INPUTS | {SPEAKER_INPUT}):
             raise self._unusable(f"is not a Piper voice: it takes {', '.join(sorted(inputs))}")
         count = self.description.num_speakers
-        if count > 1 and _SPEAKER_INPUT not in inputs:
+        if count > 1 and SPEAKER_INPUT not in inputs:
             raise self._unusable(f"has one speaker, but {count} by its description")
         known = sorted({number for ids in self.description.phoneme_id_map.values() for number in ids})
         inference = self.description.inference
-        scales = (inference.noise_scale, inference.length_scale, inference.noise_w)
-        sound = _run(session, known[-_TRIAL_IDS:], count - 1, scales, onnxruntime.RunOptions())
-        if not len(sound) or not np.isfinite(sound).all():
+        trial = known[-_TRIAL_IDS:], count - 1, (inference.noise_scale, inference.length_scale, inference.noise_w)
+        pieces = list(sound.speak(*trial, onnxruntime.RunOptions()))
+        if not sum(map(len, pieces)) or not all(np.isfinite(piece).all() for piece in pieces):
             raise self._unusable("makes no sound")
+        if isinstance(sound, SlicedSound):
+            sound.check(*trial)
 
     def _try_phonemes(self) -> None:
         kind = self.description.phoneme_type
@@ -210,24 +221,6 @@ class Voice:
 
     def _unusable(self, problem: str) -> EngineError:
         return EngineError(f"{self._model} {problem}.", _AGAIN, self._option)
-
-
-def _run(
-    session: onnxruntime.InferenceSession,
-    ids: Sequence[int],
-    speaker: int,
-    scales: tuple[float, float, float],
-    run: onnxruntime.RunOptions,
-) -> Samples:
-    feeds = {
-        "input": np.array([ids], np.int64),
-        "input_lengths": np.array([len(ids)], np.int64),
-        "scales": np.array(scales, np.float32),
-    }
-    if len(session.get_inputs()) > len(feeds):
-        feeds[_SPEAKER_INPUT] = np.array([speaker], np.int64)
-    (output,) = session.run([session.get_outputs()[0].name], feeds, run)
-    return cast(Samples, np.asarray(output, np.float32).reshape(-1))
 
 
 def _describe(files: VoiceFiles, option: str) -> tuple[Description, PiperConfig]:

@@ -169,6 +169,13 @@ def make_voice(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.onnx"
     onnx.save(_graph(rate, symbols, len(speakers), endless), path)
+    describe(path, rate=rate, speakers=speakers, **description)
+    return path
+
+
+def describe(path: Path, *, rate: int, speakers: Sequence[str] = (), **description: Any) -> None:
+    """Writes what lies beside a voice: see `make_voice`."""
+    name = path.stem
     keys = {
         "audio": {"sample_rate": rate, "quality": name.rpartition("-")[2]},
         "espeak": {"voice": "en-us"},
@@ -182,7 +189,6 @@ def make_voice(
         "piper_version": "1.0.0",
     }
     path.with_name(f"{path.name}.json").write_text(json.dumps(keys | description, ensure_ascii=False), "utf-8")
-    return path
 
 
 def _graph(rate: int, symbols: int, speakers: int, endless: bool) -> onnx.ModelProto:

@@ -24,7 +24,8 @@ VOICE: Final = "en-us+klatt4"
 WORDS_A_MINUTE: Final = 120
 LONG_REPLY: Final = "Tell me a long story."
 """What is asked before an interruption: the reply must still be on its way when it comes."""
-INTERRUPTION: Final = "Turn on the kitchen lights."
+INTERRUPTIONS: Final = ("Stop.", "Wait a moment.", "No, that is wrong.", "Turn on the kitchen lights.", "Yes.")
+"""What replies are interrupted with, in turn: voices begin softly or hard, and are noticed sooner or later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ LEAD_S: Final = 0.4
 """How long the room is heard before a question."""
 
 INTERRUPT_AFTER_S: Final = 0.5
-"""How long after the first sound of a reply it is interrupted."""
+"""How long after the first sound of a reply it is interrupted, at least."""
 
 GIVE_UP_S: Final = 60.0
 """How long a turn may take before it counts as unanswered."""
@@ -78,10 +78,18 @@ class Microphone:
 class Asker:
     """One turn in one session."""
 
-    def __init__(self, client: RealtimeClient, question: Question, interruption: Question | None = None) -> None:
+    def __init__(
+        self,
+        client: RealtimeClient,
+        question: Question,
+        interruption: Question | None = None,
+        interrupt_after_s: float = INTERRUPT_AFTER_S,
+    ) -> None:
+        """With an `interruption`, it is said so long after the first sound of the reply."""
         self._client = client
         self._question = question
         self._interruption = interruption
+        self._interrupt_after_s = interrupt_after_s
         self._microphone = Microphone(client)
         self._events: list[Timed] = []
         self._interrupted: asyncio.Future[float] | None = None
@@ -107,7 +115,13 @@ class Asker:
             if not end.done():
                 raise RunFailedError("The question could not be sent: the machine does not keep up with real time.")
             voice_at = self._interrupted.result() if self._interrupted and self._interrupted.done() else None
-            return measured(question.name, self._events, end.result(), voice_at)
+            return measured(
+                question.name,
+                self._events,
+                end.result(),
+                voice_at,
+                to_be_interrupted=self._interruption is not None,
+            )
         finally:
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)  # what breaks it breaks the receiver too
@@ -139,7 +153,7 @@ class Asker:
     def _maybe_interrupt(self) -> None:
         if self._interruption is None or self._interrupted is not None:
             return
-        wait = np.zeros(round(INTERRUPT_AFTER_S * WIRE_RATE), np.int16)
+        wait = np.zeros(round(self._interrupt_after_s * WIRE_RATE), np.int16)
         said = self._interruption
         onset = first_audible(said.samples, WIRE_RATE) or said.start
         (self._interrupted,) = self._microphone.say(np.concatenate([wait, said.samples]), len(wait) + onset)

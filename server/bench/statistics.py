@@ -30,6 +30,11 @@ def summary(values: Iterable[float]) -> Summary | None:
     return Summary(len(found), round(float(p50), 1), round(float(p95), 1), round(float(found.max()), 1))
 
 
+def ratio(here: Summary | None, first: Summary | None) -> str:
+    """Returns by how much a median differs from the first server's; a dash where that says nothing."""
+    return f"{here.p50 / first.p50:.2f}" if here and first and here.p50 >= 0 < first.p50 else "–"
+
+
 def summaries(turns: Iterable[Turn]) -> dict[str, Summary]:
     """Returns a summary of each metric that was measured at all."""
     turns = list(turns)

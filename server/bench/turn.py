@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from pipeline.audio import pcm16_from_bytes
 from pipeline.types import WIRE_RATE
 from server.cli.loudness import first_audible
 from server.cli.realtime_client import Event, audio_of
-from server.timings import METADATA_KEY, read_timings
+from server.timings import COUNTS_KEY, METADATA_KEY, read_timings
 
 METRICS: Final = {
     "end_to_audible": "end of speech → first audible sample",
@@ -20,9 +20,14 @@ METRICS: Final = {
     "end_to_delta": "end of speech → first audio delta",
     "leading_silence": "silence at the start of the reply",
     "voice_to_last_delta": "interruption: voice → last audio delta",
+    "voice_to_started": "interruption: voice → speech_started",
     "started_to_last_delta": "interruption: speech_started → last audio delta",
 }
 """What is measured of a turn, in milliseconds, with what it says in the report."""
+
+Interruption: TypeAlias = Literal["cut", "over", "ignored"]
+"""What became of a reply that was to be interrupted: it was cut off; all of it had come before the voice; it went on to
+its end all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,8 @@ class Timed:
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One question asked of one server. `measures` are milliseconds by the names in `METRICS`; what did not happen is
-    not there. `stages` are the server's own timings, in milliseconds after the end of speech.
+    not there. `stages` are the server's own timings, in milliseconds after the end of speech, and `counts` what it
+    counted, by the names in `server.timings`.
     """
 
     question: str
@@ -45,6 +51,8 @@ class Turn:
     reply: str = ""
     reply_seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
+    interruption: Interruption | None = None
     problem: str | None = None
 
 
@@ -59,14 +67,22 @@ class _Reply:
     done: Event = field(default_factory=dict)
 
 
-def measured(question: str, events: Sequence[Timed], spoken_until: float, interrupted_at: float | None = None) -> Turn:
+def measured(
+    question: str,
+    events: Sequence[Timed],
+    spoken_until: float,
+    interrupted_at: float | None = None,
+    *,
+    to_be_interrupted: bool = False,
+) -> Turn:
     """Returns what the events of one turn say.
 
     Args:
         question: its name.
         events: all that the server sent since the question began.
         spoken_until: when the last audible sample of the question was sent, in seconds.
-        interrupted_at: when the first audible sample of an interruption was sent.
+        interrupted_at: when the first audible sample of an interruption was sent; None: it was not.
+        to_be_interrupted: whether one was meant to be sent.
     """
     reply = _reply_of(events)
     stopped = _first(events, "input_audio_buffer.speech_stopped", last=True, before=_created_at(events))
@@ -88,16 +104,22 @@ def measured(question: str, events: Sequence[Timed], spoken_until: float, interr
         measures["end_to_audible"] = 1000 * (heard - spoken_until)
         if stopped:
             measures["stopped_to_audible"] = 1000 * (heard - stopped.at)
-    if interrupted_at is not None:
-        measures |= _interruption(events, reply, interrupted_at)
+    interruption: Interruption | None = None
+    if to_be_interrupted or interrupted_at is not None:
+        interruption = _interruption(events, reply, interrupted_at)
+        if interruption == "cut" and interrupted_at is not None:
+            measures |= _went_on(events, reply.deltas[-1][0], interrupted_at)
+    metadata = reply.done.get("metadata") or {}
     return Turn(
         question,
         measures,
         transcript=str(final.event.get("transcript", "")).strip() if final else "",
         reply=reply.text,
         reply_seconds=len(sound) / 2 / WIRE_RATE,
-        stages=read_timings((reply.done.get("metadata") or {}).get(METADATA_KEY)),
-        problem=_problem(reply, interrupted_at is not None),
+        stages=read_timings(metadata.get(METADATA_KEY)),
+        counts=read_timings(metadata.get(COUNTS_KEY)),
+        interruption=interruption,
+        problem=_problem(reply, interruption is not None),
     )
 
 
@@ -142,14 +164,23 @@ def _audible_at(deltas: Sequence[tuple[float, bytes]], audible: int) -> float:
     return begun + audible / WIRE_RATE
 
 
-def _interruption(events: Sequence[Timed], reply: _Reply, voice_at: float) -> dict[str, float]:
-    """Returns how long sound of the reply still came; nothing where it had all come before."""
-    if reply.done.get("status") == "completed" or not reply.deltas:
-        return {}
-    last = reply.deltas[-1][0]
+def _interruption(events: Sequence[Timed], reply: _Reply, voice_at: float | None) -> Interruption | None:
+    """Returns what became of the reply; None where there was none."""
+    if not reply.deltas:
+        return None
+    if reply.done.get("status") == "cancelled" and voice_at is not None:
+        return "cut"
+    ended = _first(events, "response.done")
+    over = voice_at is None or reply.deltas[-1][0] <= voice_at or (ended is not None and ended.at <= voice_at)
+    return "over" if over else "ignored"
+
+
+def _went_on(events: Sequence[Timed], last: float, voice_at: float) -> dict[str, float]:
+    """Returns how long sound of the reply still came after the voice, and after the server had noticed it."""
     measures = {"voice_to_last_delta": 1000 * max(last - voice_at, 0.0)}
     started = [each for each in events if each.event.get("type") == "input_audio_buffer.speech_started"]
     if after := [each.at for each in started if each.at >= voice_at]:
+        measures["voice_to_started"] = 1000 * (after[0] - voice_at)
         measures["started_to_last_delta"] = 1000 * max(last - after[0], 0.0)
     return measures
 

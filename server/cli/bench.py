@@ -10,7 +10,7 @@ from rich.console import Console
 from pipeline.errors import ParleyError
 from server.bench.bench import Plan, Server, measure
 from server.bench.html import page
-from server.bench.questions import BUILT_IN, INTERRUPTION, LONG_REPLY, recorded, spoken
+from server.bench.questions import BUILT_IN, INTERRUPTIONS, LONG_REPLY, recorded, spoken
 from server.bench.report import as_json, tables
 from server.cli import address
 from server.cli.failure import RunFailedError
@@ -45,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     asked.add_argument(
         "--silence", type=_count, default=500, metavar="MS", help="what silence ends a turn (default: %(default)s)"
     )
+    asked.add_argument(
+        "--warm-up",
+        type=_from_zero,
+        default=0,
+        metavar="N",
+        help="rounds before, which do not count (default: %(default)s)",
+    )
     asked.add_argument("--interrupt", action="store_true", help="speak over each reply, and see how long it goes on")
     written = parser.add_argument_group("what is written besides the table")
     written.add_argument("--json", type=Path, metavar="FILE", help="all that was measured")
@@ -63,7 +70,9 @@ def run(args: argparse.Namespace) -> int:
     plan = _plan(args)
     with console.status("connecting") as status:
         results = asyncio.run(measure(servers, plan, status.update))
-    console.print(tables(results))
+    if not any(result.turns for result in results):
+        raise RunFailedError("\n".join(f"{result.server.label}: {result.problem}" for result in results))
+    console.print(tables(results, plan))
     if args.json is not None:
         args.json.write_text(json.dumps(as_json(results, plan), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if args.html is not None:
@@ -75,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> Plan:
     questions = recorded(args.questions) if args.questions else spoken((LONG_REPLY,) if args.interrupt else BUILT_IN)
-    interruption = spoken((INTERRUPTION,))[0] if args.interrupt else None
-    return Plan(questions, args.rounds, args.sessions, args.silence, interruption)
+    interruptions = spoken(INTERRUPTIONS) if args.interrupt else ()
+    return Plan(questions, args.rounds, args.sessions, args.silence, interruptions, args.warm_up)
 
 
 def _server(text: str, args: argparse.Namespace) -> Server:
@@ -88,7 +97,15 @@ def _server(text: str, args: argparse.Namespace) -> Server:
 
 
 def _count(text: str) -> int:
-    value = int(text) if text.isascii() and text.isdigit() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return _whole_number(text, 1)
+
+
+def _from_zero(text: str) -> int:
+    return _whole_number(text, 0)
+
+
+def _whole_number(text: str, least: int) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else -1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
     return value

@@ -122,15 +122,15 @@ def audio_of(event: Event) -> bytes:
 
 
 @asynccontextmanager
-async def connect(address: Address) -> AsyncIterator[RealtimeClient]:
-    """Connects and waits for the greeting; closes the connection at the end.
+async def connect(address: Address, query: Mapping[str, str] | None = None) -> AsyncIterator[RealtimeClient]:
+    """Connects, with more in the URL's query, and waits for the greeting; closes the connection at the end.
 
     Raises:
         RunFailedError: there is no server, or it refuses. The message says what to do.
     """
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S)
     async with aiohttp.ClientSession(timeout=timeout, headers=address.headers) as http:
-        websocket = await _open(http, address)
+        websocket = await _open(http, address, query)
         try:
             client = RealtimeClient(websocket, address)
             await client.start()
@@ -139,11 +139,18 @@ async def connect(address: Address) -> AsyncIterator[RealtimeClient]:
             await websocket.close()
 
 
-async def _open(http: aiohttp.ClientSession, address: Address) -> aiohttp.ClientWebSocketResponse:
+async def _open(
+    http: aiohttp.ClientSession, address: Address, query: Mapping[str, str] | None
+) -> aiohttp.ClientWebSocketResponse:
     try:
         async with asyncio.timeout(_CONNECT_S):
             return await http.ws_connect(
-                address.url, compress=0, max_msg_size=_MAX_FRAME, heartbeat=_HEARTBEAT_S, ssl=address.tls
+                address.url,
+                params=query,
+                compress=0,
+                max_msg_size=_MAX_FRAME,
+                heartbeat=_HEARTBEAT_S,
+                ssl=address.tls,
             )
     except aiohttp.WSServerHandshakeError as error:
         why = await _refusal(http, address)

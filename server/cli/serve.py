@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import signal
 import socket
@@ -21,6 +22,7 @@ from server.auth import Keys
 from server.cli import browser, door_options
 from server.cli.door_options import KEY_VARIABLE, Doors
 from server.cli.load_progress import LoadProgress, ProgressHandler
+from server.event_loop import new_event_loop
 from server.profile import check_voices
 from server.traces import Traces
 
@@ -76,8 +78,13 @@ def run(args: argparse.Namespace) -> int:
             progress.end_line()
         try:
             check_voices(lines, config)
-            serving = _serve(listener, args.host, config, lines, doors=doors, traces=traces, opens=args.open)
-            return asyncio.run(serving)
+            # What is loaded stays. To look through all of it for garbage again would stop everybody for 0.1 s.
+            gc.collect()
+            gc.freeze()
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                return runner.run(
+                    _serve(listener, args.host, config, lines, doors=doors, traces=traces, opens=args.open)
+                )
         finally:
             if traces is not None:
                 traces.close()

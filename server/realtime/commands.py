@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pipeline.noise import NoiseField
-from pipeline.types import RunId, TurnRequest
+from pipeline.types import GenerationRequest, RunId, TurnRequest
 from server.realtime.mcp_schema import McpServer
 from server.realtime.schema import AudioFormat
 from server.realtime.server_events import ItemRetrieved, ServerEvent
@@ -64,18 +64,26 @@ class ForgetAudio:
 
 @dataclass(frozen=True, slots=True)
 class Transcribe:
-    """Feeds `[start, end)` of the sound to the utterance of this turn, which begins with the first such command."""
+    """Feeds `[start, end)` of the sound to the utterance of this turn, which begins with the first such command.
+
+    `pauses`: the utterance may end here, so that nothing of it is held back. It is the same sample whether or not
+    anything is asked about the pause, so that the words are the same.
+    """
 
     turn: int
     start: int
     end: int
+    pauses: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesise:
-    """Asks what is understood of the utterance so far."""
+    """Asks what is understood of the utterance so far. `is_speculative`: only a held reply would come of it, so it
+    need not be answered where there is more to do.
+    """
 
     run: RunId
+    is_speculative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +165,13 @@ class SetTranscription:
     language: str | None
     prompt: str | None
     shows: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """Tells the model what the prompt of the next reply begins with, as far as that is known; the newest counts."""
+
+    request: GenerationRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +269,7 @@ Command: TypeAlias = (
     | ForgetSound
     | SendRetrieved
     | SetTranscription
+    | Prefill
     | StartRun
     | ReleaseRun
     | CancelRun

@@ -88,6 +88,13 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceWanted:
+    """A reply that somebody waits for needs the place that this run has with an engine: held, it gives way."""
+
+    run: RunId
+
+
+@dataclass(frozen=True, slots=True)
 class PartialTranscript:
     """Words of an utterance that several hypotheses agree on, while it is being spoken: all of them so far.
 
@@ -157,6 +164,7 @@ Event: TypeAlias = (
     | IdleTimer
     | PauseAssessed
     | Hypothesis
+    | PlaceWanted
     | PartialTranscript
     | Transcribed
     | TranscriptionFault

@@ -148,7 +148,7 @@ class ItemReader:
             raise Refusal(
                 "invalid_value",
                 f"The language model of '{self.profile.model}' does not see: images are for pipelines whose llm does "
-                "(`llm: {engine: openai, vision: true, …}` in models.yaml).",
+                "(in models.yaml, `projector` of llama-cpp, or `vision: true` of openai).",
                 f"{where}.type",
             )
         try:

@@ -64,6 +64,8 @@ class Utterance:
     quiet_since: int | None = None
     silence_ms: int | None = None
     """How much silence ends it, where the end-of-turn detector said."""
+    is_announced: bool = False
+    """Whether the client has been told its id before it is committed."""
     shown: str = ""
     """The words of it that the client has seen."""
 
@@ -258,6 +260,7 @@ class Listening:
         start = max(self._floor, verdict.start - ms_to_ticks(detection.prefix_padding_ms))
         self._trim(start)
         self.utterance = utterance = self._begin(start)
+        utterance.is_announced = True
         self.phase = Phase.SPEAKING
         self._outbox.send(SpeechStarted(audio_start_ms=ticks_to_ms(start), item_id=utterance.item_id))
         self._turns.speech_started()
@@ -272,8 +275,9 @@ class Listening:
         assert utterance.quiet_since is not None
         quiet = end - utterance.quiet_since
         if self.phase is Phase.SPEAKING:
-            self._feed(end)
-            if quiet >= ms_to_ticks(QUIET_MS):
+            pauses = quiet >= ms_to_ticks(QUIET_MS)
+            self._feed(end, pauses)
+            if pauses:
                 self.phase = Phase.MAYBE_DONE
                 self._turns.paused(utterance)
         self._end_if_quiet(utterance, end, detection)
@@ -309,10 +313,10 @@ class Listening:
     def _begin(self, start: int) -> Utterance:
         return Utterance(self._outbox.new_turn(), self._outbox.new_id("item"), start, start, start)
 
-    def _feed(self, end: int) -> None:
+    def _feed(self, end: int, pauses: bool = False) -> None:
         utterance = self.utterance
         if utterance is not None and end > utterance.fed:
-            self._outbox.put(Transcribe(utterance.turn, utterance.fed, end))
+            self._outbox.put(Transcribe(utterance.turn, utterance.fed, end, pauses))
             utterance.fed = end
 
     def _discard(self) -> None:

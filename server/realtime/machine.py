@@ -8,6 +8,7 @@ log of events gives the same commands, byte for byte. The rooms behind it:
     reply.py         one response on the wire
     conversation.py  the items, and what was heard of them
     transcripts.py   what was said, on its way into words
+    prefilling.py    what the model is told while the user still speaks
     session_config.py  the configuration and its updates
 """
 
@@ -45,6 +46,7 @@ from server.realtime.mcp_items import McpApprovalResponseItem
 from server.realtime.outbox import IdSource, Outbox
 from server.realtime.own_input import check_images, own_input
 from server.realtime.playback import Playback
+from server.realtime.prefilling import Prefilling
 from server.realtime.refusal import Refusal
 from server.realtime.reply import ReplyConfig
 from server.realtime.reply_config import reply_config
@@ -118,6 +120,14 @@ class Machine:
         self.listening = Listening(self._outbox, self, self._session.audio.input.turn_detection)
         played_until = self._conversation.played_until if self._playback is None else self._playback.ends
         self._idling = Idling(self._outbox, self.listening, self._responding, self._conversation, played_until)
+        self._prefilling = Prefilling(
+            self._outbox,
+            profile,
+            self.listening,
+            self._responding,
+            conversation=self._conversation,
+            reply_config=self._reply_config,
+        )
         self._decoder = decoder_of(self._session.audio.input.format)
         self._answer_next = False
         """Whether something was said, while a response was active, that is to be answered after it."""
@@ -163,6 +173,12 @@ class Machine:
     def _turn_detection(self) -> TurnDetection | None:
         return self._session.audio.input.turn_detection
 
+    @property
+    def _answers(self) -> bool:
+        """Whether what is said will be answered, as far as is known."""
+        detection = self._turn_detection
+        return self._session.type == "realtime" and (detection is None or detection.create_response)
+
     def start(self) -> list[Command]:
         """Greets the client."""
         self._outbox.send(SessionCreated(session=shown(self._session)))
@@ -172,6 +188,7 @@ class Machine:
         self._set_transcription()
         if self._session.audio.input.noise_reduction is not None:
             self._set_noise_reduction()
+        self._prefilling.watch(answers=self._answers)
         return self._outbox.drain()
 
     def handle(self, event: Event, now: int) -> list[Command]:
@@ -194,6 +211,7 @@ class Machine:
             if self._session.type == "transcription":
                 check_event(event)
             self._handlers[type(event)](event)
+            self._prefilling.observe(event)
             self._answer_what_waits()
         except Refusal as refusal:
             event_id = event.event_id if isinstance(event, client.ClientEvent) else None
@@ -201,6 +219,7 @@ class Machine:
         if self._playback is not None:
             self._playback.settle()
         self._idling.watch(self._turn_detection)
+        self._prefilling.watch(answers=self._answers)
         return self._outbox.drain()
 
     def _close(self) -> None:
@@ -227,7 +246,7 @@ class Machine:
         if semantic and not by_words:
             self._assess(utterance, "")
         if by_words or (self._profile.speculation and detection is not None and detection.create_response):
-            self._outbox.put(Hypothesise(utterance.run))
+            self._outbox.put(Hypothesise(utterance.run, is_speculative=not by_words))
 
     def _assess(self, utterance: Utterance, words: str) -> None:
         detection = self._turn_detection
@@ -244,8 +263,8 @@ class Machine:
         item = MessageItem(
             id=utterance.item_id, role="user", part="input_audio", text=None, heard_ticks=end - utterance.start
         )
-        self._transcripts.expect(utterance, item)
         self._add_committed(item)
+        self._transcripts.expect(utterance, item)
         detection = self._turn_detection
         if by_voice and detection is not None and detection.create_response:
             self._answer_next = True

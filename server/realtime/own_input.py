@@ -18,7 +18,8 @@ def own_input(
     """Returns the new items among those asked for, and all of them in order (None: nothing was asked for).
 
     Raises:
-        Refusal: an item is not what it may be, is not there to be referred to, or is the output of a call that is not.
+        Refusal: an item is not what it may be, has the id of another, is not there to be referred to, or is the output
+            of a call that is not, or was cut off.
     """
     if asked is None:
         return [], None
@@ -30,9 +31,12 @@ def own_input(
             items.append(_referred(item, conversation, where))
             continue
         read = reader.read(item, where)
+        if any(other.id == read.item.id for other in items):
+            problem = f"There is already an item with id '{read.item.id}' in the input."
+            raise Refusal("item_already_exists", problem, f"{where}.id")
         if isinstance(read.item, CallOutputItem) and not _is_called(read.item.call_id, items):
             problem = (
-                f"No call before it in the input has the id '{read.item.call_id}': give the call as well, "
+                f"No whole call before it in the input has the id '{read.item.call_id}': give the call as well, "
                 "or an `item_reference` to it."
             )
             raise Refusal("invalid_tool_call_id", problem, f"{where}.call_id")
@@ -67,4 +71,4 @@ def check_images(new: Sequence[NewItem], there: Iterable[Conversation], param: s
 
 
 def _is_called(call_id: str, items: Iterable[ConversationItem]) -> bool:
-    return any(isinstance(item, CallItem) and item.call_id == call_id for item in items)
+    return any(isinstance(item, CallItem) and item.call_id == call_id and item.status == "completed" for item in items)

@@ -25,7 +25,7 @@ from pipeline.types import (
 )
 from server.realtime.commands import CancelRun, ReleaseRun, StartRun
 from server.realtime.conversation import Conversation
-from server.realtime.inbox import McpListingFailed, McpReturned, McpToolsListed
+from server.realtime.inbox import McpListingFailed, McpReturned, McpToolsListed, PlaceWanted
 from server.realtime.mcp import Mcp
 from server.realtime.mcp_schema import McpTool
 from server.realtime.outbox import Outbox
@@ -36,6 +36,8 @@ from server.realtime.server_objects import StatusError
 
 MAX_RESPONSES = 16
 """Most responses of one session under way: those out of band each take a thread, and a sequence of the model."""
+
+_NO_RUN = RunId(0, 0)
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class Responding:
         """Whether a response of the default conversation has ended since the user spoke last."""
         self.handlers: Mapping[type, Callable[[Any], None]] = {
             **dict.fromkeys((TurnText, TurnClause, TurnAudio, TurnCall, TurnFinished, TurnFailed), self.take),
+            PlaceWanted: self.give_way,
             McpToolsListed: self._mcp_listed,
             McpListingFailed: self._mcp_listed,
             McpReturned: self._mcp_returned,
@@ -77,6 +80,11 @@ class Responding:
     def active(self) -> Reply | None:
         """The one response of the default conversation that is under way."""
         return next((reply for reply in self._replies.values() if reply.conversation is not None), None)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a reply of the default conversation is being made, or held."""
+        return self.active is not None or self._held is not None
 
     @property
     def own_inputs(self) -> list[Conversation]:
@@ -143,15 +151,26 @@ class Responding:
     def hold(self, run: RunId, config: ReplyConfig, words: str) -> None:
         """Starts the reply to words that may be all the user wants to say."""
         self.drop_held()
+        if (request := self.expected(config, words, run)) is not None:
+            self._held = Held(request)
+            self._outbox.put(StartRun(request, held=True))
+
+    def expected(self, config: ReplyConfig, words: str | None, run: RunId = _NO_RUN) -> TurnRequest | None:
+        """Returns what a reply would be asked for with, if the user said these words and no more; None while that is
+        not known, or cannot be.
+        """
         if self._mcp.listings.awaiting(config.servers):
-            return
+            return None
         try:
             config = self._with_remote_tools(config)
         except Refusal:
-            return  # it is told when the response is created
-        request = _request(run, config, self._conversation.prompt(config.instructions, config.tools, words))
-        self._held = Held(request)
-        self._outbox.put(StartRun(request, held=True))
+            return None  # it is told when the response is created
+        return _request(run, config, self._conversation.prompt(config.instructions, config.tools, words))
+
+    def give_way(self, wanted: PlaceWanted) -> None:
+        """Gives up the held reply if it is in the way of one that somebody waits for: it is made at the commit."""
+        if self._held is not None and self._held.request.run == wanted.run:
+            self.drop_held()
 
     def drop_held(self) -> None:
         """Cancels and forgets the held reply."""

@@ -358,10 +358,12 @@ class ClientItem(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     error: McpError | None = None
     """Why the call failed, for the model."""
     id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
-    """Chosen by the client, and taken by no other item; absent: the server gives one."""
+    """Chosen by the client, and taken by no other item of the conversation, or of the response's own input; absent: the
+    server gives one.
+    """
     object: Literal["realtime.item"] | None = None
     status: Literal["completed", "incomplete", "in_progress"] | None = None
-    """`incomplete` stays so; anything else is `completed`."""
+    """`incomplete` stays so, and a call that is so has no output; anything else is `completed`."""
 
 
 class ResponseAudioOutput(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

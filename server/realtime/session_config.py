@@ -46,6 +46,8 @@ class Profile:
     languages: frozenset[str]
     transcriber_prompt: bool
     speculation: bool
+    prefills: bool = False
+    """Whether the language model is told what a prompt begins with before it is complete."""
     log_probabilities: bool = False
     """Whether the transcriber tells how likely the tokens of a transcript are."""
     tools: bool = False

@@ -65,10 +65,15 @@ class Transcripts:
         self._session = session
         self._awaited: dict[int, _Awaited] = {}
         """What was said and is still being put into words, by turn."""
+        self._early: PartialTranscript | None = None
+        """The words so far of an utterance that the client has not been told of."""
 
     def expect(self, utterance: Utterance, item: MessageItem) -> None:
-        """Notes that the words of this item are being found out."""
+        """Notes that the words of this item, which the client has been told of, are being found out."""
         self._awaited[utterance.turn] = _Awaited(utterance, item, item, item.heard_ticks)
+        early, self._early = self._early, None
+        if early is not None:
+            self.show_partial(early, None)
 
     def take(self, new: Iterable[NewItem], *, keep: bool = True) -> None:
         """Has the sound that came inside items transcribed, and kept for whoever retrieves them."""
@@ -85,14 +90,18 @@ class Transcripts:
     def show_partial(self, partial: PartialTranscript, spoken: Utterance | None) -> None:
         """Shows the words that were agreed on since the last time; the final transcript may correct them.
 
-        `spoken` is the utterance under way, if one is.
+        `spoken` is the utterance under way, if one is. Where the client says what is one (push-to-talk), it is told of
+        it by the commit, and of the words after that: until then it would have nothing that they belong to.
         """
         awaited = self._awaited.get(partial.turn)
         if awaited is not None:
             if self._is_shown(awaited):
                 self._show(awaited.shown, awaited.index, partial.text, partial.tokens)
-        elif spoken is not None and spoken.turn == partial.turn and self._is_wanted:
-            self._show(spoken, _PART, partial.text, partial.tokens)
+        elif spoken is not None and spoken.turn == partial.turn:
+            if not spoken.is_announced:
+                self._early = partial
+            elif self._is_wanted:
+                self._show(spoken, _PART, partial.text, partial.tokens)
 
     def finish(self, result: Transcribed) -> None:
         """Takes the transcript of a committed utterance, or of a recording."""

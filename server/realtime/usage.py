@@ -46,6 +46,7 @@ def response_usage(generated: Generated | None, prompt: Prompt, spoken_samples: 
     text_in = generated.input_tokens if generated else 0
     text_out = generated.output_tokens if generated else 0
     cached = generated.cached_tokens if generated else 0
+    images = generated.image_tokens if generated else 0
     left_out = generated.left_out if generated else frozenset()
     heard = sum(message.heard for index, message in enumerate(prompt.messages) if index not in left_out)
     audio_in, audio_out = input_audio_tokens(heard), output_audio_tokens(spoken_samples)
@@ -53,7 +54,9 @@ def response_usage(generated: Generated | None, prompt: Prompt, spoken_samples: 
         total_tokens=text_in + audio_in + text_out + audio_out,
         input_tokens=text_in + audio_in,
         output_tokens=text_out + audio_out,
-        input_token_details=InputTokenDetails(text_tokens=text_in, audio_tokens=audio_in, cached_tokens=cached),
+        input_token_details=InputTokenDetails(
+            text_tokens=text_in - images, audio_tokens=audio_in, image_tokens=images, cached_tokens=cached
+        ),
         output_token_details=OutputTokenDetails(text_tokens=text_out, audio_tokens=audio_out),
     )
 

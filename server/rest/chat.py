@@ -11,9 +11,9 @@ from aiohttp import web
 
 from pipeline.errors import StageError
 from pipeline.line import Line
+from pipeline.slots import Slots
 from pipeline.turn import generate
 from pipeline.types import Generated, GenerationRequest, ModelOutput, TextDelta, ToolCallDelta
-from pipeline.workers import CancelToken, Slots
 from server.rest.chat_body import ChatBody, generation_of, read_body
 from server.rest.errors import of_stage
 from server.rest.http import Stream, read_object
@@ -45,9 +45,10 @@ async def _reply(line: Line, slots: Slots, generation: GenerationRequest) -> Asy
     Raises:
         StageError: the model failed.
     """
+    give_back = await slots.take()
     model = line.llm.open()
     try:
-        async with contextlib.aclosing(generate(line, model, generation, CancelToken(), slots)) as outputs:
+        async with contextlib.aclosing(generate(line, model, generation)) as outputs:
             async for output in outputs:
                 yield output
                 if isinstance(output, Generated):
@@ -55,6 +56,7 @@ async def _reply(line: Line, slots: Slots, generation: GenerationRequest) -> Asy
         raise StageError("llm", "The language model ended without saying why.")
     finally:
         model.close()
+        give_back()
 
 
 async def _streamed(

@@ -67,6 +67,8 @@ def _capabilities(line: Line, service: Service) -> dict[str, Any]:
             "input_formats": _formats(AudioInput),
             "output_formats": _formats(AudioOutput),
             "turn_detection": ["server_vad", "semantic_vad"],
+            "speculation": profile.speculation,
+            "prefill": profile.prefills,
         },
         "transcription": {
             "engine": line.config.transcription.engine,

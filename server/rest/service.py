@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pipeline.config import Config, UnknownModelError
 from pipeline.device import cores
 from pipeline.line import Line
-from pipeline.workers import Slots
+from pipeline.slots import Slots
 from server.rest.errors import ApiError
 
 MAX_REQUESTS = 64

@@ -16,8 +16,9 @@ from pipeline.audio import StreamResampler, slices
 from pipeline.clauses import ClauseSplitter
 from pipeline.errors import StageError
 from pipeline.line import Line
+from pipeline.slots import Slots
 from pipeline.types import WIRE_RATE, Pcm16, SpeechRequest
-from pipeline.workers import CancelToken, SerialWorker, Slots, iterate
+from pipeline.workers import CancelToken, SerialWorker, iterate
 from server.realtime.usage import output_audio_tokens
 from server.rest.errors import of_stage, refused
 from server.rest.http import Stream, convert, read_object

@@ -7,9 +7,10 @@ from typing import BinaryIO, TypeVar
 
 from pipeline.audio import slices
 from pipeline.line import Line
+from pipeline.slots import Slots
 from pipeline.stages import TranscriptionStream
 from pipeline.types import LISTENING_RATE, Segment, Transcript
-from pipeline.workers import SerialWorker, Slots
+from pipeline.workers import SerialWorker
 from server.rest.errors import ApiError
 from server.rest.pieces import Piece, pieces
 from server.rest.sound_in import NotSoundError, TooLongError, read_sound
@@ -77,6 +78,7 @@ class _Ears:
     """A stream of the transcriber, and the worker that makes all calls, those on the file too: it is for one thread."""
 
     def __init__(self, line: Line, open_stream: Callable[[], TranscriptionStream]) -> None:
+        self._line = line
         self._worker = SerialWorker("transcription")
         self._timeout = line.timeouts.transcription
         self._open = open_stream
@@ -94,7 +96,11 @@ class _Ears:
             return stream.finish()
 
         # A session's utterance comes no faster than it is spoken, and this one at once: it may take so much longer.
-        return await self.do(hear, len(piece.samples) / LISTENING_RATE)
+        give_back = self._line.transcription_slots.count()
+        try:
+            return await self.do(hear, len(piece.samples) / LISTENING_RATE)
+        finally:
+            give_back()
 
     def close(self) -> None:
         """Ends a call that is under way."""

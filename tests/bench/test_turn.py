@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.types import WIRE_RATE
 from server.bench.turn import Timed, measured
+from server.timings import COUNTS_KEY, METADATA_KEY
 
 SPOKEN = 10.0
 """When the last audible sample of the question was sent, in seconds."""
@@ -77,12 +78,37 @@ def test_an_interrupted_reply_tells_how_long_it_went_on() -> None:
     made = measured("q", turn(started, deltas=deltas, status="cancelled"), SPOKEN, voice_at)
     assert made.measures["voice_to_last_delta"] == pytest.approx(100)
     assert made.measures["started_to_last_delta"] == pytest.approx(40)
+    assert made.measures["voice_to_started"] == pytest.approx(60)
+    assert made.interruption == "cut"
     assert made.problem is None
 
 
 def test_a_reply_that_was_all_there_before_the_voice_says_nothing_of_interruptions() -> None:
     made = measured("q", turn(deltas=((SPOKEN + 0.6, sound(100, 9000)),)), SPOKEN, SPOKEN + 1.0)
     assert "voice_to_last_delta" not in made.measures
+    assert made.interruption == "over"
+
+
+def test_a_reply_that_ended_before_anybody_could_speak_was_over() -> None:
+    made = measured("q", turn(deltas=((SPOKEN + 0.6, sound(100, 9000)),)), SPOKEN, to_be_interrupted=True)
+    assert made.interruption == "over"
+    assert made.problem is None
+
+
+def test_a_reply_that_goes_on_to_its_end_has_ignored_the_voice() -> None:
+    deltas = tuple((SPOKEN + 0.6 + 0.1 * n, sound(100, 9000)) for n in range(9))
+    made = measured("q", turn(deltas=deltas), SPOKEN, SPOKEN + 1.0)
+    assert made.interruption == "ignored"
+    assert "voice_to_last_delta" not in made.measures
+
+
+def test_what_the_server_counted_and_timed_is_read_from_the_response() -> None:
+    events = turn(deltas=((SPOKEN + 0.6, sound(100, 9000)),))
+    metadata = {METADATA_KEY: '{"sent": 12.5}', COUNTS_KEY: '{"abandoned": 1, "prefills": 3}', "mine": "x"}
+    events[-1].event["response"]["metadata"] = metadata
+    made = measured("q", events, SPOKEN)
+    assert made.stages == {"sent": 12.5}
+    assert made.counts == {"abandoned": 1, "prefills": 3}
 
 
 def test_a_turn_without_a_response_or_with_a_failed_one_is_a_problem() -> None:

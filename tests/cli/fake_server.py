@@ -59,6 +59,8 @@ class FakeServer:
         self.port = 0
         self.refuse_update: str | None = None
         self.refuse_connection: str | None = None
+        self.refuse_query = False
+        self.refused = 0
         self.hang_up_after_appends: int | None = None
         self.on_append: Callable[[int], None] = lambda count: None
         self._utterances = 0
@@ -113,6 +115,9 @@ class FakeServer:
     async def _realtime(self, request: web.Request) -> web.StreamResponse:
         if self.refuse_connection:
             return web.json_response({"error": {"message": self.refuse_connection}}, status=404)
+        if self.refuse_query and request.query:
+            self.refused += 1
+            raise web.HTTPBadRequest
         self.query = dict(request.query)
         self._socket = socket = web.WebSocketResponse(max_msg_size=0)
         await socket.prepare(request)

@@ -125,11 +125,12 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def connect(port: int, model: str = "mini") -> AsyncIterator[Client]:
+async def connect(port: int, model: str = "mini", **query: object) -> AsyncIterator[Client]:
+    """`query` goes into the URL."""
     api = AsyncOpenAI(
         api_key="local", base_url=f"http://127.0.0.1:{port}/v1", websocket_base_url=f"ws://127.0.0.1:{port}/v1"
     )
-    async with api.realtime.connect(model=model) as connection:
+    async with api.realtime.connect(model=model, extra_query=query) as connection:
         client = Client(connection)
         try:
             await client.wait_for("session.created")

@@ -60,7 +60,7 @@ def python_path() -> str:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    with serving(HERE / "models.yaml", ["echo", "slow"], folder, PYTHONPATH=python_path()) as server:
+    with serving(HERE / "models.yaml", ["patient", "echo", "slow"], folder, PYTHONPATH=python_path()) as server:
         yield server
 
 

@@ -11,7 +11,8 @@ from openai import AsyncOpenAI
 
 from tests.e2e.client import RATE, Client, connect, spoken, understood
 from tests.e2e.conftest import Server, python_path, serving
-from tests.images import jpeg, png, url
+from tests.engines import seeing_gguf
+from tests.images import jpeg, picture, png, url
 from tests.openai_endpoint import Endpoint
 
 MINI = {
@@ -32,7 +33,17 @@ def seeing(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Iter
     folder = tmp_path_factory.mktemp("seeing")
     service = {"engine": "openai", "base_url": endpoint.base_url, "model": "test"}
     eyes = {**service, "vision": True, "tell_thinking": "reasoning_effort"}
-    models = {"eyes": MINI | {"llm": eyes}, "blind": MINI | {"llm": {**service, "context": 300}}}
+    own = {
+        "engine": "llama-cpp",
+        "model": str(seeing_gguf.write_seer(folder / "seer.gguf")),
+        "projector": str(seeing_gguf.write_projector(folder / "projector.gguf")),
+        "temperature": 0,
+    }
+    models = {
+        "eyes": MINI | {"llm": eyes},
+        "own": MINI | {"llm": own},
+        "blind": MINI | {"llm": {**service, "context": 300}},
+    }
     config = folder / "models.yaml"
     config.write_text(yaml.safe_dump({"default": "eyes", "models": models}))
     with serving(config, list(models), folder, PYTHONPATH=python_path()) as server:
@@ -54,17 +65,17 @@ async def give(client: Client, item: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_an_image_in_an_item_and_one_in_an_input_reach_the_model(seeing: Server, endpoint: Endpoint) -> None:
-    picture, photo = url(png(8, 8)), url(jpeg(), "image/jpeg")
+    drawing, photo = url(png(8, 8)), url(jpeg(), "image/jpeg")
     async with connect(seeing.port, model="eyes") as client:
         await client.configure(output_modalities=["text"], reasoning={"effort": "low"})
-        item = await give(client, user(TEXT, {"type": "input_image", "image_url": picture, "detail": "high"}))
+        item = await give(client, user(TEXT, {"type": "input_image", "image_url": drawing, "detail": "high"}))
         await client.send(type="response.create")
         done = await client.wait_for("response.done")
         assert done["response"]["status"] == "completed"
         asked = endpoint.asked("chat")[-1].json
         assert asked["messages"][-1]["content"] == [
             {"type": "text", "text": "What is this?"},
-            {"type": "image_url", "image_url": {"url": picture, "detail": "high"}},
+            {"type": "image_url", "image_url": {"url": drawing, "detail": "high"}},
         ]
         assert asked["reasoning_effort"] == "low"
         reference = {"type": "item_reference", "id": item["id"]}
@@ -75,7 +86,25 @@ async def test_an_image_in_an_item_and_one_in_an_input_reach_the_model(seeing: S
         assert [part["type"] for part in first["content"]] == ["text", "image_url"]
         assert second["content"] == [{"type": "image_url", "image_url": {"url": photo, "detail": "low"}}]
         await client.send(type="conversation.item.retrieve", item_id=item["id"])
-        assert (await client.wait_for("conversation.item.retrieved"))["item"]["content"][1]["image_url"] == picture
+        assert (await client.wait_for("conversation.item.retrieved"))["item"]["content"][1]["image_url"] == drawing
+
+
+async def test_a_model_in_the_process_says_what_it_sees(seeing: Server) -> None:
+    red, blue = (url(picture(np.full((20, 20, 3), colour))) for colour in ((255, 0, 0), (0, 0, 255)))
+    async with connect(seeing.port, model="own") as client:
+        await client.configure(output_modalities=["text"])
+        for count, image, expected in ((1, red, "red"), (2, blue, "blue")):
+            own = [user(TEXT, {"type": "input_image", "image_url": image})]
+            await client.send(type="response.create", response={"conversation": "none", "input": own})
+            response = (await client.wait_for("response.done", count))["response"]
+            assert response["output"][0]["content"][0]["text"] == expected
+            details = response["usage"]["input_token_details"]
+            assert details["image_tokens"] == 4
+            assert details["image_tokens"] + details["text_tokens"] == response["usage"]["input_tokens"]
+        damaged = {"type": "input_image", "image_url": url(picture(np.zeros((90, 90, 3)))[:-30])}
+        await client.send(type="response.create", response={"conversation": "none", "input": [user(damaged)]})
+        response = (await client.wait_for("response.done", 3))["response"]
+        assert (response["status"], response["status_details"]["error"]["code"]) == ("failed", "invalid_image")
 
 
 async def test_a_model_that_does_not_see_says_so_and_the_session_goes_on(seeing: Server) -> None:

@@ -15,7 +15,7 @@ import pytest
 from pipeline.errors import EngineError, StageError
 from pipeline.llm import llama_files
 from pipeline.llm.calls.forms import HERMES
-from pipeline.llm.llama_batcher import Ended, Job, Sequences
+from pipeline.llm.llama_batcher import Ended, Job
 from pipeline.llm.llama_cpp import LlamaCpp
 from pipeline.llm.llama_native import Context, DecodeError, Slice
 from pipeline.llm.llama_reply import Calls, read_reply
@@ -177,7 +177,7 @@ def test_a_next_turn_computes_only_what_is_new_and_says_the_same(load: Callable[
     first = generate(talk, request("Tell me of the sea.", system="Be brief."))
     asked = request("Tell me of the sea.", "It is wide.", "And deep?", system="Be brief.")
     warm = generate(talk, asked)
-    cold = generate(engine.open(), asked)
+    cold = generate(load().open(), asked)
     assert end(warm).cached_tokens >= end(first).input_tokens
     assert end(cold).cached_tokens == 0
     assert text(warm) == text(cold)
@@ -226,17 +226,6 @@ def test_where_a_sequence_cannot_be_shortened_the_prompt_is_computed_again(
     generate(talk, request("Hello?"))
     again = generate(talk, request("Hello?", "Yes.", "So?"))
     assert (text(again), end(again).cached_tokens) == (expected, 0)
-
-
-def test_a_sequence_is_lent_to_one_job_at_a_time() -> None:
-    sequences = Sequences(2)
-    one, two = sequences.take("a", [1, 2]), sequences.take("a", [1, 2])
-    assert one is not None
-    assert two is not None
-    assert one is not two
-    assert sequences.take("b", [1]) is None
-    sequences.give_back(one)
-    assert sequences.take("b", [1]) is one
 
 
 # --- many at once ---------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ import pytest
 
 from pipeline.config import load_config
 from pipeline.errors import EngineError
+from pipeline.llm.llama_cache import CacheOptions
 from pipeline.llm.llama_cpp import LlamaCpp
+from pipeline.llm.llama_native import Cache, NativeError
 from pipeline.types import Effort, GenerationRequest, Message, NamedTool, Prompt, TextDelta, Tool
 from tests.engines import tiny_gguf
 from tests.engines.llama import calls, end, generate, request, spell, text
@@ -166,6 +168,27 @@ def test_quantised_keys_do_not(load: Callable[..., LlamaCpp]) -> None:
     assert generate(load(k_type="q8_0", flash_attention="off").open(), request("Hi"))
 
 
+def test_keys_are_kept_so_that_replies_do_not_depend_on_others_where_nothing_else_is_wanted() -> None:
+    def kept(*options: Any, shared: bool = True) -> list[tuple[str, str]]:
+        tried: list[tuple[str, str]] = []
+
+        def make(cache: Cache) -> None:
+            tried.append((cache.keys, cache.values))
+            if cache.keys == "q8_0" and options[0] == "auto":
+                raise NativeError("the heads have another size")
+
+        CacheOptions(*options).start(make, shared=shared)
+        return tried
+
+    assert kept("auto", None, None, "auto") == [("q8_0", "f16"), ("f16", "f16")]
+    assert kept("auto", None, None, "on", shared=False) == [("f16", "f16")]
+    assert kept("auto", None, None, "off") == [("f16", "f16")]
+    assert kept("f16", None, None, "auto") == [("f16", "f16")]
+    assert kept("auto", "f32", None, "auto") == [("f32", "f16")]
+    assert kept("q4_0", "auto", None, "auto") == [("q8_0", "q4_0")]
+    assert kept("q8_0", None, "auto", "auto") == [("q8_0", "f16")]
+
+
 def test_with_flash_attention_and_without_a_model_says_the_same(
     load: Callable[..., LlamaCpp], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -299,7 +322,7 @@ def test_a_reference_to_the_hub_is_a_file_of_its_cache(
         ("vocabulary", lambda path: tiny_gguf.write(path, with_weights=False)),
         ("embeddings", lambda path: tiny_gguf.write(path, pooling=gguf.PoolingType.LAST)),
         ("ranking", lambda path: tiny_gguf.write(path, pooling=gguf.PoolingType.RANK)),
-        ("unknown", lambda path: tiny_gguf._finish(gguf.GGUFWriter(path, "martian"), path)),
+        ("unknown", lambda path: tiny_gguf.finish(gguf.GGUFWriter(path, "martian"), path)),
     ],
 )
 def test_a_file_that_holds_no_model_that_writes_is_refused(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.errors import EngineError, StageError
 from pipeline.transcription.pocketsphinx import PocketSphinx, PocketSphinxStream, clean
 from pipeline.types import Pcm16
-from tests.speech import UNDERSTOOD, silence, utterance, word_errors
+from tests.speech import UNDERSTOOD, say, silence, utterance, word_errors
 
 PATIENCE_S = 20.0
 
@@ -439,3 +439,44 @@ def test_a_model_that_cannot_be_loaded_stops_the_start(tmp_path: Path) -> None:
 def test_markers_are_not_words() -> None:
     assert clean("<s> what(2) time <sil> [NOISE] is ++UH++ it </s>") == "what time is it"
     assert clean("") == ""
+
+
+# --- pauses ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ms", [60, 134])
+@pytest.mark.parametrize("text", ["turn on the kitchen lights", "tell me a story about a dog", "stop", "good morning"])
+def test_what_is_understood_in_a_pause_is_the_transcript_if_the_utterance_ends_there(
+    listen: Listen, text: str, ms: int
+) -> None:
+    """Before its end PocketSphinx understands something else of some of these."""
+    sound = np.concatenate([silence(0.3), say(text), silence(ms / 1000)])
+    asked, unasked = listen(), listen()
+    asked.feed(sound)
+    understood = asked.pause()
+    assert asked.pause() == understood
+    unasked.feed(sound)
+    assert understood == asked.finish() == unasked.finish()
+    assert asked._mean == unasked._mean
+
+
+def test_a_pause_in_which_something_was_asked_changes_nothing_of_what_is_said_after_it(listen: Listen) -> None:
+    parts = [np.concatenate([silence(0.3), say(text), silence(0.1)]) for text in UNDERSTOOD[:2]]
+    asked, unasked = listen(), listen()
+    for stream in (asked, unasked):
+        stream.feed(parts[0][:-77])
+        if stream is asked:
+            stream.pause()
+        stream.feed(parts[0][-77:])
+        stream.feed(parts[1])
+    assert asked.finish() == unasked.finish()
+    assert asked._mean == unasked._mean
+
+
+def test_the_copy_that_tries_out_the_end_is_gone_when_it_has_said_so(engine: PocketSphinx, listen: Listen) -> None:
+    stream = listen()
+    begin(stream)
+    (decoder,) = decoders(engine)
+    stream.feed(utterance("who made you"))
+    stream.pause()
+    assert eventually(lambda: not processes(decoder))

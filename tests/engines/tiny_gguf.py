@@ -3,6 +3,7 @@
 Their vocabulary is GPT-2's 256 bytes, so that any text can be said with them, and a few control tokens.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import gguf
@@ -31,6 +32,8 @@ def write(
     pooling: gguf.PoolingType | None = None,
     with_weights: bool = True,
     tensors_a_file: int = 0,
+    two_dimensions: bool = False,
+    words: Sequence[str] = (),
 ) -> Path:
     """Writes a llama of about 130 kB.
 
@@ -44,8 +47,12 @@ def write(
         pooling: makes it a model for embeddings.
         with_weights: without them it is a vocabulary.
         tensors_a_file: splits it into several, with no more tensors in each.
+        two_dimensions: makes it a model that counts positions of images in two dimensions (M-RoPE), Qwen2-VL's kind.
+        words: tokens that its vocabulary has besides, found in any text.
     """
-    writer = gguf.GGUFWriter(path, "llama", split_max_tensors=tensors_a_file)
+    writer = gguf.GGUFWriter(path, "qwen2vl" if two_dimensions else "llama", split_max_tensors=tensors_a_file)
+    if two_dimensions:
+        writer.add_rope_dimension_sections([4, 6, 6, 0])
     writer.add_context_length(context)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
@@ -59,10 +66,10 @@ def write(
     if sentencepiece:
         _add_sentencepiece(writer, template)
     else:
-        _add_tokenizer(writer, template)
+        add_tokenizer(writer, template, words, gguf.TokenType.USER_DEFINED)
     if with_weights:
-        _add_weights(writer, np.random.default_rng(seed), never_ends)
-    return _finish(writer, path)
+        _add_weights(writer, np.random.default_rng(seed), len(tokens()) + len(words), never_ends)
+    return finish(writer, path)
 
 
 def write_adapter(path: Path) -> Path:
@@ -72,7 +79,7 @@ def write_adapter(path: Path) -> Path:
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     for half in ("lora_a", "lora_b"):
         writer.add_tensor(f"blk.0.attn_q.weight.{half}", np.ones((4, WIDTH), np.float32))
-    return _finish(writer, path)
+    return finish(writer, path)
 
 
 def write_encoder(path: Path) -> Path:
@@ -106,13 +113,14 @@ def write_encoder(path: Path) -> Path:
         ("blk.0.ffn_down.bias", (WIDTH,)),
     ):
         writer.add_tensor(name, np.ones(shape, np.float32))
-    return _finish(writer, path)
+    return finish(writer, path)
 
 
 _BERT_NORMS = ("attn_output_norm", "layer_output_norm")
 
 
-def _finish(writer: gguf.GGUFWriter, path: Path) -> Path:
+def finish(writer: gguf.GGUFWriter, path: Path) -> Path:
+    """Writes what the writer has been given."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -132,12 +140,18 @@ def _byte_spellings() -> list[str]:
     return [chr(byte if byte in visible else next(others)) for byte in range(256)]
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, template: str | None) -> None:
+def add_tokenizer(
+    writer: gguf.GGUFWriter,
+    template: str | None,
+    words: Sequence[str] = (),
+    kind: gguf.TokenType = gguf.TokenType.NORMAL,
+) -> None:
+    """Adds the vocabulary, with `words` behind it, each a token."""
     kinds = [gguf.TokenType.CONTROL] * len(CONTROL) + [gguf.TokenType.USER_DEFINED] * len(MARKUP)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list(tokens())
-    writer.add_token_types(kinds + [gguf.TokenType.NORMAL] * 256)
+    writer.add_token_list([*tokens(), *words])
+    writer.add_token_types([*kinds, *[gguf.TokenType.NORMAL] * 256, *[kind] * len(words)])
     writer.add_token_merges(["Ā Ā"])  # llama.cpp wants one; two zero bytes are rare in speech
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(2)
@@ -165,9 +179,7 @@ def _add_sentencepiece(writer: gguf.GGUFWriter, template: str | None) -> None:
         writer.add_chat_template(template)
 
 
-def _add_weights(writer: gguf.GGUFWriter, random: np.random.Generator, never_ends: bool) -> None:
-    size = len(tokens())
-
+def _add_weights(writer: gguf.GGUFWriter, random: np.random.Generator, size: int, never_ends: bool) -> None:
     def matrix(rows: int, columns: int) -> np.ndarray:
         return (random.standard_normal((rows, columns)) / np.sqrt(columns)).astype(np.float32)
 

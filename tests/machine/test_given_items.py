@@ -365,6 +365,18 @@ def test_calls_and_their_outputs_may_be_in_an_input() -> None:
     assert refused(respond(world, [output])) == ("invalid_tool_call_id", "response.input[0].call_id")
 
 
+def test_whole_items_may_be_sent_back_in_an_input_and_their_ids_and_status_count() -> None:
+    world = World()
+    item = write(world, "hello")["item"]
+    respond(world, [item], conversation="none")
+    assert told(running(world)) == [("user", "hello")]
+    answered(world)
+    assert refused(respond(world, [item, item])) == ("item_already_exists", "response.input[1].id")
+    call = {"type": "function_call", "name": "look_up", "call_id": "c1", "arguments": "{}", "status": "incomplete"}
+    output = {"type": "function_call_output", "call_id": "c1", "output": "42"}
+    assert refused(respond(world, [call, output])) == ("invalid_tool_call_id", "response.input[1].call_id")
+
+
 @pytest.mark.parametrize(
     ("item", "code", "param"),
     [

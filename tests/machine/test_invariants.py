@@ -180,6 +180,16 @@ class Sessions(RuleBasedStateMachine):
     def hypothesis_arrives(self, text: str) -> None:
         self.world.answer_hypothesis(text)
 
+    @precondition(lambda self: self.world.runs)
+    @rule(data=st.data())
+    def place_of_a_run_is_wanted(self, data: st.DataObject) -> None:
+        # Of any run: by the time the machine hears of it, it may be held no longer.
+        run = data.draw(st.sampled_from(sorted(self.world.runs, key=lambda run: (run.turn, run.revision))))
+        was_held = self.world.runs[run].held
+        cancelled = self.world.runs[run].cancelled
+        self.world.want_place(run)
+        assert self.world.runs[run].cancelled == (cancelled or was_held), "only a held reply gives way"
+
     @precondition(lambda self: self.world.utterances)
     @rule(data=st.data(), text=st.sampled_from(PARTIALS))
     def hypotheses_agree(self, data: st.DataObject, text: str) -> None:

@@ -128,6 +128,51 @@ def test_a_held_reply_that_failed_is_made_again() -> None:
     assert answered(world)["status"] == "completed"
 
 
+def test_a_held_reply_gives_way_and_is_made_when_the_turn_is_over() -> None:
+    world = World()
+    held = pause_with_hypothesis(world, "hello there")
+    world.step_run(held, "clause")
+    world.want_place(held.request.run)
+    assert held.cancelled
+    assert world.step_run(held, "clause") == []
+    world.speak(SILENCE - 3, voiced=False)
+    sent = world.transcribe(world.finishing[0], "hello there")
+    assert "response.output_audio.delta" not in kinds(sent)
+    assert answered(world)["status"] == "completed"
+
+
+def test_a_reply_that_was_released_does_not_give_way_any_more() -> None:
+    world = World()
+    run = pause_with_hypothesis(world, "hello there")
+    world.speak(SILENCE - 3, voiced=False)
+    world.transcribe(world.finishing[0], "hello there")
+    world.want_place(run.request.run)
+    assert not run.cancelled
+    assert answered(world)["status"] == "completed"
+
+
+def test_a_held_reply_does_not_give_way_for_one_that_was_held_before_it() -> None:
+    world = World()
+    before = pause_with_hypothesis(world, "hello")
+    world.speak(1, voiced=True)
+    held = pause_with_hypothesis(world, "hello there")
+    world.want_place(before.request.run)
+    assert not held.cancelled
+
+
+def test_the_sound_of_a_pause_is_cut_at_the_same_sample_whatever_is_asked_about_it() -> None:
+    fed = []
+    for world in (World(), World(MUTE)):
+        world.speak(10, voiced=True)
+        world.speak(4, voiced=False)
+        world.speak(5, voiced=True)
+        world.speak(SILENCE, voiced=False)
+        (utterance,) = world.utterances.values()
+        fed.append((utterance.fed, utterance.pauses))
+    assert fed[0] == fed[1]
+    assert len(fed[0][1]) == 2
+
+
 @pytest.mark.parametrize("words", ["", " "])
 def test_nothing_is_held_for_nothing_understood(words: str) -> None:
     world = World()

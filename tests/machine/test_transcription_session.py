@@ -150,6 +150,31 @@ def test_words_are_shown_while_they_are_spoken() -> None:
     assert (rest["delta"], completed["transcript"]) == (" there", "hello there")
 
 
+def test_words_of_what_the_client_commits_are_shown_when_it_has_been_told_of_the_item() -> None:
+    world = listening()
+    hears(world, turn_detection=None)
+    world.append(10 * FRAME)
+    (turn,) = world.utterances
+    assert not world.show_partial(turn, "hello")
+    assert not world.show_partial(turn, "hello there")
+    sent = world.client(type="input_audio_buffer.commit")
+    assert [event["type"] for event in sent][-1:] == [f"{TOLD}.delta"]
+    assert (sent[-1]["item_id"], sent[-1]["delta"]) == (sent[0]["item_id"], "hello there")
+    rest, completed = world.transcribe(turn, "hello there all")
+    assert (rest["delta"], completed["transcript"]) == (" all", "hello there all")
+
+
+def test_words_of_what_was_cleared_are_not_shown_with_the_next() -> None:
+    world = listening()
+    hears(world, turn_detection=None)
+    world.append(10 * FRAME)
+    (turn,) = world.utterances
+    world.show_partial(turn, "hello")
+    world.client(type="input_audio_buffer.clear")
+    world.append(10 * FRAME)
+    assert f"{TOLD}.delta" not in kinds(world.client(type="input_audio_buffer.commit"))
+
+
 def test_without_turn_detection_the_client_commits() -> None:
     world = listening()
     assert hears(world, turn_detection=None)["turn_detection"] is None

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.types import (
     Generated,
+    GenerationRequest,
     RunId,
     TokenLogProbability,
     Transcript,
@@ -34,6 +35,7 @@ from server.realtime.inbox import (
     IdleTimer,
     PartialTranscript,
     PauseAssessed,
+    PlaceWanted,
     Transcribed,
     TranscriptionFault,
     VoiceVerdict,
@@ -59,6 +61,7 @@ PROFILE = Profile(
     languages=frozenset({"en-us"}),
     transcriber_prompt=False,
     speculation=True,
+    prefills=True,
     tools=True,
     forced_calls=True,
 )
@@ -89,6 +92,8 @@ class SimulatedRun:
 class SimulatedUtterance:
     fed: list[tuple[int, int]] = field(default_factory=list)
     state: str = "open"
+    pauses: list[int] = field(default_factory=list)
+    """Up to where it had been fed when it paused."""
 
 
 class World:
@@ -119,6 +124,8 @@ class World:
         self.judged = 0
         """Tick up to which the detector has judged what it was given under this epoch."""
         self.runs: dict[RunId, SimulatedRun] = {}
+        self.prefills: list[GenerationRequest] = []
+        """What the model was told of the prompt to come."""
         self.utterances: dict[int, SimulatedUtterance] = {}
         self.recordings: dict[int, bytes] = {}
         """Sound that came inside items, by turn."""
@@ -137,6 +144,8 @@ class World:
         self.transcription: do.SetTranscription | None = None
         """How the next utterance is transcribed."""
         self.voiced: list[tuple[int, int]] = []
+        self.held_in_pause = 0
+        """Replies that were held since a voice was heard last, or the client changed how turns are found."""
         self.forgotten = 0
         self.instructions_at_creation: dict[str, str] = {}
         self.log: list[tuple[Event, int]] = []
@@ -151,6 +160,8 @@ class World:
         return self.wire.events[before:]
 
     def client(self, **event: Any) -> list[dict[str, Any]]:
+        if event["type"] == "session.update":
+            self.held_in_pause = 0
         decoded = self.dialect.decode(msgspec.json.encode(event).decode())
         return self.handle(decoded)
 
@@ -178,11 +189,16 @@ class World:
         start, self.judged = self.judged, self.judged + FRAME
         if voiced:
             self.voiced.append((start, self.judged))
+            self.held_in_pause = 0
         self.handle(VoiceVerdict(self.epoch, start, self.judged, 0.9 if voiced else 0.05))
 
     def answer_hypothesis(self, text: str) -> None:
         ask = self.questions.pop(0)
         self.handle(Hypothesis(ask.run, Transcript(text, tokens=len(text.split()))))
+
+    def want_place(self, run: RunId) -> None:
+        """Somebody waits for a reply that needs the place of this one."""
+        self.handle(PlaceWanted(run))
 
     def show_partial(self, turn: int, text: str, *tokens: TokenLogProbability) -> list[dict[str, Any]]:
         """Hypotheses of an utterance have agreed on these words; the newest is spelled by `tokens`."""
@@ -263,8 +279,9 @@ class World:
                 case do.ForgetAudio(before=before):
                     assert before >= self.forgotten
                     self.forgotten = before
-                case do.Transcribe(turn=turn, start=start, end=end):
+                case do.Transcribe(turn=turn, start=start, end=end, pauses=pauses):
                     self._feed(turn, start, end)
+                    self._utterance(turn).pauses += [end] if pauses else []
                 case do.Hypothesise():
                     self.questions.append(command)
                 case do.AssessPause():
@@ -288,9 +305,14 @@ class World:
                     self._send(event)
                 case do.SetTranscription():
                     self.transcription = command
+                case do.Prefill(request=request):
+                    assert not any(run.held and not run.cancelled for run in self.runs.values())
+                    self.prefills.append(request)
                 case do.StartRun(request=request, held=held):
                     assert request.run not in self.runs, "every run has an id of its own"
                     self.runs[request.run] = SimulatedRun(request, held)
+                    self.held_in_pause += held
+                    assert self.held_in_pause <= 1, "at most one speculative run a pause"
                 case do.ReleaseRun(run=run):
                     assert self.runs[run].held
                     assert not self.runs[run].cancelled

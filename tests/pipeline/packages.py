@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from pipeline.errors import EngineError
+from pipeline.stages import LanguageModelCapabilities, TranscriberCapabilities
 
 events = []
 
@@ -61,10 +62,12 @@ class Endpointing(Fake):
 
 class Transcription(Fake):
     stage = "transcription"
+    capabilities = TranscriberCapabilities(languages=frozenset({"en"}))
 
 
 class Llm(Fake):
     stage = "llm"
+    capabilities = LanguageModelCapabilities(context=None, concurrency=2)
 
 
 class Tts(Fake):

@@ -13,6 +13,9 @@ def split(*deltas: str) -> list[Clause]:
     return [clause for delta in deltas for clause in splitter.feed(delta)] + splitter.finish()
 
 
+ENOUGH = "After a first sentence of nine words comes more."
+
+
 def texts(reply: str) -> list[str]:
     return [clause.text for clause in split(reply)]
 
@@ -163,17 +166,45 @@ def test_a_first_clause_without_punctuation_ends_after_nine_words() -> None:
 
 def test_a_long_sentence_is_cut_at_a_comma() -> None:
     long = "This sentence goes on and on for quite a while without any rest at all until here, and then it goes on."
-    assert texts(f"Hello. {long}") == ["Hello. ", long[: long.index(",") + 2], "and then it goes on."]
+    assert texts(f"{ENOUGH} {long}") == [f"{ENOUGH} ", long[: long.index(",") + 2], "and then it goes on."]
 
 
 def test_a_sentence_without_commas_is_cut_between_words() -> None:
-    clauses = texts("Hello. " + "sixth " * 100)
+    clauses = texts(f"{ENOUGH} " + "sixth " * 100)
     assert all(clause.endswith("sixth ") for clause in clauses[1:])
     assert len(clauses) == 5
 
 
 def test_a_sentence_that_grows_too_long_is_cut_at_its_last_comma() -> None:
-    assert texts("Hello. To begin with, " + "sixth " * 40)[:2] == ["Hello. ", "To begin with, "]
+    assert texts(f"{ENOUGH} To begin with, " + "sixth " * 40)[:2] == [f"{ENOUGH} ", "To begin with, "]
+
+
+def test_short_clauses_go_on_until_enough_has_been_said_to_make_a_sentence_meanwhile() -> None:
+    sixths = "sixth " * 30
+    assert texts(f"Sure! {sixths}")[:3] == ["Sure! ", "sixth " * 9, "sixth " * 21]
+    assert texts(f"Of course, my dear, {sixths}")[:3] == ["Of course, ", f"my dear, {'sixth ' * 7}", "sixth " * 23]
+    assert texts(f"{ENOUGH} {sixths}") == [f"{ENOUGH} ", sixths]
+
+
+@pytest.mark.parametrize(
+    ("first", "rest"),
+    [
+        ("Sure, here is what you wanted ", "to know about that."),
+        ("The capital of France is Paris ", "and it has been for a long time."),
+        ("Das Wetter wird morgen schön ", "und am Abend regnet es."),
+        ("La capitale de la France est ", "pour toujours la ville de Paris."),
+        ("El tiempo de hoy será bueno ", "porque hace mucho sol."),
+        ("It is what it is ", "because it is."),
+        ("Look at what you have made of it ", "with that."),
+    ],
+)
+def test_a_first_clause_without_punctuation_ends_before_a_phrase(first: str, rest: str) -> None:
+    assert texts(first + rest) == [first, rest]
+
+
+@pytest.mark.parametrize("reply", ["It is so because it is.", "So this is that with which you go."])
+def test_nor_is_it_cut_before_one_that_comes_early_or_after_another(reply: str) -> None:
+    assert texts(reply) == [reply]
 
 
 WHOLE = [
@@ -197,7 +228,7 @@ WHOLE = [
 def test_a_sentence_is_not_cut_inside(sentence: str) -> None:
     # The first sentence is out of the way: it may be cut at its commas.
     expected = ['She said "no." ', "and left"] if "no" in sentence and '"' in sentence else [sentence]
-    assert texts(f"Hello.\n{sentence}") == ["Hello.\n", *expected]
+    assert texts(f"{ENOUGH}\n{sentence}") == [f"{ENOUGH}\n", *expected]
 
 
 @pytest.mark.parametrize(
@@ -267,3 +298,52 @@ def test_a_dash_inside_a_line_is_no_bullet() -> None:
         "One two three four five six seven eight nine",
         "- ten",
     ]
+
+
+# --- how soon -------------------------------------------------------------------------------------------------
+
+REPLIES_OF_ASSISTANTS = (
+    "Sure! The best way to get from the airport to the city is the train that leaves every fifteen minutes from the "
+    "station below the terminal.",
+    "Of course, here is a short recipe. Take two eggs, a cup of flour and some milk, and stir them until the mixture "
+    "is smooth. Then fry it in a hot pan with a little butter.",
+    "Yes. You can change the voice in the settings under sound and then choose one of the voices that are installed on "
+    "this machine.",
+    "Great question! Black holes form when very massive stars collapse under their own gravity at the end of their "
+    "lives and nothing remains that could stop it.",
+    "Well, there are three things that you should keep in mind when you buy a used car from a private seller.",
+    "Once upon a time there was a little fox who lived at the edge of a dark forest and wanted to see the sea. One "
+    "morning she packed a small bag and left without telling anybody.",
+)
+SPOKEN_PER_S, PAUSE_S = 2.8, 0.2
+"""Words that a voice says in a second, and how long it is silent after a sentence."""
+VOICE_S = 0.1
+"""From a clause to its first sound."""
+
+
+def heard(reply: str, words_per_s: float) -> tuple[float, float]:
+    """Returns when the first sound of a reply is there, and for how long it runs dry, in seconds, if a model makes so
+    many words a second."""
+    splitter = ClauseSplitter()
+    words = reply.split(" ")
+    made = [
+        ((number + 1) / words_per_s, clause)
+        for number, word in enumerate(words)
+        for clause in splitter.feed(word if number == len(words) - 1 else f"{word} ")
+    ]
+    made += [(len(words) / words_per_s, clause) for clause in splitter.finish()]
+    first, dry = made[0][0] + VOICE_S, 0.0
+    until = first
+    for at, clause in made:
+        dry += max(0.0, at + VOICE_S - until)
+        until = max(until, at + VOICE_S) + len(clause.speech.split()) / SPOKEN_PER_S
+        until += PAUSE_S if clause.speech[-1] in ".!?" else 0.0
+    return first, dry
+
+
+@pytest.mark.parametrize("reply", REPLIES_OF_ASSISTANTS)
+def test_speech_begins_after_nine_words_and_does_not_run_dry_on_a_slow_model(reply: str) -> None:
+    for words_per_s in (20, 33, 60):
+        first, dry = heard(reply, words_per_s)
+        assert first <= FIRST_WORDS / words_per_s + VOICE_S
+        assert dry == 0

@@ -73,7 +73,7 @@ def test_a_block_becomes_the_engine_its_options_and_the_timeout(load: Load) -> N
 def test_what_is_left_out_has_sensible_defaults(load: Load) -> None:
     mini = load(GOOD.replace("    endpointing: {engine: fake}\n", "")).pipeline("mini")
     assert mini.endpointing.engine == "silence"
-    assert (mini.instructions, mini.speculation) == (DEFAULT_INSTRUCTIONS, True)
+    assert (mini.instructions, mini.speculation, mini.clause_streaming) == (DEFAULT_INSTRUCTIONS, True, True)
     assert mini.llm.timeout == DEFAULT_TIMEOUTS["llm"] == 30.0
     assert mini.tts.timeout == DEFAULT_TIMEOUTS["tts"] == 10.0
 
@@ -82,6 +82,11 @@ def test_instructions_and_speculation_belong_to_the_pipeline(load: Load) -> None
     text = GOOD.replace("    vad:", "    instructions: Be brief.\n    speculation: false\n    vad:", 1)
     mini = load(text).pipeline("mini")
     assert (mini.instructions, mini.speculation) == ("Be brief.", False)
+
+
+def test_whether_replies_are_said_by_clauses_belongs_to_the_pipeline(load: Load) -> None:
+    text = GOOD.replace("    vad:", "    clause_streaming: off\n    vad:", 1)
+    assert not load(text).pipeline("mini").clause_streaming
 
 
 def test_voices_may_belong_to_the_file_or_to_the_pipeline(load: Load) -> None:
@@ -211,6 +216,7 @@ MISTAKES = {
     "not a choice": ("threads: 4", "device: cude", ["llm.device:", "`cude` is not", "`cuda`?", "`auto`, `cpu`"]),
     "inside a list": ("threads: 4", "stop: [a, 3]", ["models.mini.llm.stop[1]:", "has to be text"]),
     "speculation is text": ("    vad:", "    speculation: maybe\n    vad:", ["mini.speculation:", "true or false"]),
+    "clause_streaming is a number": ("    vad:", "    clause_streaming: 0\n    vad:", ["mini.clause_streaming:"]),
     "instructions is a list": ("    vad:", "    instructions: [a]\n    vad:", ["mini.instructions:", "not a list"]),
     "alias to nothing": ('"gpt-realtime*": default', '"gpt-realtime*": mimi', ["aliases.gpt-realtime*:", "`mini`?"]),
     "voices is a list": ("{alloy: anna}", "[alloy]", ["line 12, voices:", "not a list", "{alloy: en-us}"]),

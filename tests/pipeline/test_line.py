@@ -56,13 +56,20 @@ def test_a_line_holds_engines_timeouts_and_the_slots_of_the_synthesizer(load: Lo
     assert line.config.name == line.name == "mini"
 
 
+def test_a_line_knows_whether_replies_are_said_by_clauses(load: Load, tmp_path: Path) -> None:
+    assert load_lines(load(mini={}), ["mini"])["mini"].clause_streaming
+    file = tmp_path / "models.yaml"
+    file.write_text(file.read_text().replace("  mini:", "  mini:\n    clause_streaming: false"))
+    assert not load_lines(load_config(file), ["mini"])["mini"].clause_streaming
+
+
 async def test_as_many_clauses_are_made_at_a_time_as_the_synthesizer_allows(load: Load) -> None:
     line = load_lines(load(mini={}), ["mini"])["mini"]
     async with asyncio.timeout(5):
         given = [await line.tts_slots.take() for _ in range(3)]
-    assert line.tts_slots._semaphore.locked()
+    assert line.tts_slots.is_full
     given[0]()
-    assert not line.tts_slots._semaphore.locked()
+    assert not line.tts_slots.is_full
 
 
 def test_equal_blocks_share_one_engine_and_its_slots(load: Load) -> None:

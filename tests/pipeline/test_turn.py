@@ -77,6 +77,28 @@ async def test_a_spoken_reply_is_clauses_in_order_each_followed_by_its_sound() -
     assert [type(event) for event in events] == [TurnClause, TurnAudio, TurnAudio] * 3 + [TurnFinished]
 
 
+async def test_without_clause_streaming_a_reply_is_said_in_one_go_when_it_is_whole() -> None:
+    voice = FakeVoice(chunks=2)
+    events = await run(fake_line(llm=FakeModel(REPLY), tts=voice, clause_streaming=False))
+    assert [request.text for request in voice.requests] == ["".join(REPLY)]
+    assert [type(event) for event in events] == [TurnClause, TurnAudio, TurnAudio, TurnFinished]
+    assert words(events) == "".join(REPLY)
+
+
+async def test_without_clause_streaming_what_comes_before_a_call_is_said_before_it() -> None:
+    reply = ["I look. ", "One moment. ", ToolCallDelta(0, "look", "{}"), "Done. ", "Bye."]
+    voice = FakeVoice(chunks=1)
+    request = replace(SPEAK, prompt=replace(PROMPT, tools=(Tool("look", ""),)))
+    events = await run(fake_line(llm=FakeModel(reply), tts=voice, clause_streaming=False), request)
+    assert [request.text for request in voice.requests] == ["I look. One moment.", "Done. Bye."]
+    assert [type(event) for event in events if not isinstance(event, TurnAudio)] == [
+        TurnClause,
+        TurnCall,
+        TurnClause,
+        TurnFinished,
+    ]
+
+
 async def test_the_end_says_why_and_what_it_cost() -> None:
     generated = Generated("max_tokens", input_tokens=3, output_tokens=4, cached_tokens=1)
     for request in (SPEAK, WRITE):
@@ -182,8 +204,7 @@ async def test_clauses_join_without_a_seam() -> None:
     sound = np.concatenate([event.samples for event in of(TurnAudio, events)])
     resampler = StreamResampler(22_050, 24_000)
     expected = np.concatenate([resampler.process(tone), resampler.flush()])
-    assert len(sound) == len(expected)
-    assert np.abs(sound.astype(int) - expected).max() <= 2
+    assert np.array_equal(sound, expected)
 
 
 # --- when it comes out -----------------------------------------------------------------------------------------

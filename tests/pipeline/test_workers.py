@@ -10,7 +10,8 @@ import pytest
 
 from pipeline import workers
 from pipeline.errors import StageError, StageTimeoutError
-from pipeline.workers import BatchWorker, CancelToken, SerialWorker, Slots, iterate
+from pipeline.slots import Slots
+from pipeline.workers import BatchWorker, CancelToken, SerialWorker, iterate
 from tests.threads import end_of_threads, parley_threads, until
 
 SOON = 5.0

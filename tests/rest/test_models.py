@@ -17,6 +17,7 @@ async def test_a_model_says_what_it_can_do(api: Api) -> None:
     able = (await api.client.models.retrieve("gpt-4o")).model_dump()["capabilities"]
     assert able["realtime"]["output_formats"][0] == {"type": "audio/pcm", "rate": 24000}
     assert able["realtime"]["turn_detection"] == ["server_vad", "semantic_vad"]
+    assert (able["realtime"]["speculation"], able["realtime"]["prefill"]) == (True, True)
     assert able["transcription"]["languages"] == ["en"]
     assert able["transcription"]["word_times"] is False
     assert (able["llm"]["context"], able["llm"]["tools"], able["llm"]["vision"]) == (4096, False, False)

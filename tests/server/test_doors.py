@@ -173,6 +173,7 @@ async def test_without_the_key_a_handshake_is_refused_in_the_shape_of_the_protoc
         ("POST", "/v1/audio/transcriptions"),
         ("POST", "/v1/audio/speech"),
         ("POST", "/v1/chat/completions"),
+        ("GET", "/parley/load?seconds=0.01"),
         ("GET", "/not/there"),
         ("POST", "/not/there"),
     ],

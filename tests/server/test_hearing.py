@@ -13,11 +13,11 @@ import pytest
 
 from pipeline.audio import StreamResampler
 from pipeline.errors import StageError, StageTimeoutError
-from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16
+from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16, Transcript
 from pipeline.workers import CancelToken
 from server import hearing as hearing_module
 from server.hearing import Hearing
-from tests.fakes import FakeEars
+from tests.fakes import FakeEars, FakeEarsStream
 from tests.threads import end_of_threads, until
 
 
@@ -413,19 +413,56 @@ async def test_a_slow_engine_is_asked_for_one_hypothesis_at_a_time(stuck: thread
 async def test_a_hypothesis_of_a_pause_has_heard_all_so_that_nothing_is_fed_at_the_end(
     ears: FakeEars, hearing: Hearing
 ) -> None:
-    hearing.feed(1, sound(7_777))
+    hearing.feed(1, sound(7_777), pauses=True)
     await hearing.answer(hearing.hypothesis(1))
     fed = ears.streams[0].calls.count("feed")
     await finish(hearing, 1)
     assert ears.streams[0].calls.count("feed") == fed
 
 
+async def test_what_the_end_would_be_is_asked_in_a_pause_and_not_while_somebody_speaks() -> None:
+    class Pausing(FakeEarsStream):
+        def pause(self) -> Transcript:
+            self._step("pause")
+            return Transcript("yes")
+
+    class PausingEars(FakeEars):
+        def open(self, language: str | None = None, prompt: str | None = None) -> FakeEarsStream:
+            self.streams.append(Pausing(self))
+            return self.streams[-1]
+
+    ears = PausingEars()
+    ears.capabilities = dataclasses.replace(ears.capabilities, partial_s=0.3)
+    hearing = Hearing(ears, timeout=5.0, show=nobody)
+    hearing.configure(None, None, shows=True)
+    hearing.feed(1, sound(WIRE_RATE // 2))
+    await hearing.answer(hearing.hypothesis(1))
+    asked = [call for call in ears.streams[0].calls if call != "feed"]
+    assert asked == ["hypothesis", "pause"]
+    hearing.close()
+    await end_of_threads()
+
+
+async def test_the_same_is_heard_whether_or_not_anything_is_asked_in_a_pause(ears: FakeEars, hearing: Hearing) -> None:
+    """Decoders take a sample more or less, or another one, for other words."""
+    heard: list[Pcm16] = []
+    ears.hear = lambda sound: heard.append(sound) or "yes"
+    parts = [noise(7_777), noise(5_001)]
+    for turn in (1, 2):
+        hearing.feed(turn, parts[0], pauses=True)
+        if turn == 1:
+            await hearing.answer(hearing.hypothesis(turn))
+        hearing.feed(turn, parts[1], pauses=True)
+        await finish(hearing, turn)
+    assert np.array_equal(heard[-2], heard[-1])
+
+
 async def test_speech_that_goes_on_after_a_pause_is_heard_without_a_gap(ears: FakeEars, hearing: Hearing) -> None:
     heard: list[Pcm16] = []
     ears.hear = lambda sound: heard.append(sound) or "yes"
     quiet, speech = sound(WIRE_RATE // 5), noise(WIRE_RATE)
-    for part in (speech, quiet):
-        hearing.feed(1, part)
+    hearing.feed(1, speech)
+    hearing.feed(1, quiet, pauses=True)
     await hearing.answer(hearing.hypothesis(1))
     for part in (quiet, speech):
         hearing.feed(1, part)

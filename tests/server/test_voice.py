@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.audio import StreamResampler, to_float
-from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16, Samples
+from pipeline.audio import pcm16_to_bytes
+from pipeline.types import WIRE_RATE, Pcm16, Samples
+from pipeline.vad.frames import HISTORY, FrameMaker
 from pipeline.workers import CancelToken
 from server.realtime.inbox import VoiceFailed, VoiceVerdict
 from server.voice import VoiceFeed, VoiceHub
@@ -37,7 +38,7 @@ class Session:
         self.position = 0
 
     def hear(self, samples: Pcm16) -> None:
-        self.feed.hear(samples, self.position)
+        self.feed.hear(pcm16_to_bytes(samples), self.position)
         self.position += len(samples)
 
     @property
@@ -100,26 +101,50 @@ async def test_verdicts_equal_judging_frame_by_frame() -> None:
     for start in range(0, len(speech), 480):
         for session in sessions:
             session.hear(speech[start : start + 480])
-    heard = to_float(StreamResampler(WIRE_RATE, LISTENING_RATE, "low").process(speech))
-    frames = heard[: len(heard) // 512 * 512].reshape(-1, 512)
-    expected = [detector.judge(frame) for frame in frames]
+    padded = bytes(2 * HISTORY) + pcm16_to_bytes(speech)
+    maker = FrameMaker(detector.frame)
+    starts = range(0, 2 * (len(speech) - FRAME + 1), 2 * FRAME)
+    expected = [detector.judge(maker.frames([padded[at : at + maker.window_bytes]])[0]) for at in starts]
     await until(lambda: all(len(session.said) == len(expected) for session in sessions))
     for session in sessions:
-        # What the resampler's dither does to a frame's mean loudness is far below this.
-        assert [v.probability for v in session.verdicts] == pytest.approx(expected, abs=1e-5)
+        assert [v.probability for v in session.verdicts] == pytest.approx(expected, abs=1e-6)
     hub.close()
 
 
 async def test_frames_of_several_sessions_are_judged_in_one_call(hub: VoiceHub, detector: FakeDetector) -> None:
     detector.hook = blocker = Blocker()
     first, others = Session(hub), [Session(hub) for _ in range(7)]
-    first.hear(sound(2 * FRAME))
+    first.hear(sound(FRAME))
     await until(blocker.reached.is_set)
     for session in others:
-        session.hear(sound(2 * FRAME))
+        session.hear(sound(FRAME))
     blocker.go.set()
     await until(lambda: all(session.said for session in others))
     assert detector.batches[:2] == [1, 7]
+
+
+async def test_verdicts_of_many_sessions_come_in_order_when_the_loop_is_late(hub: VoiceHub) -> None:
+    sessions = [Session(hub) for _ in range(100)]
+    for index, session in enumerate(sessions):
+        session.hear(sound((1 + index // 20) * FRAME))
+    time.sleep(0.2)  # noqa: ASYNC251 - the detector goes on meanwhile
+    await until(lambda: len(sessions[-1].said) == 5)
+    for index, session in enumerate(sessions):
+        assert [verdict.start for verdict in session.verdicts] == [FRAME * frame for frame in range(1 + index // 20)]
+
+
+async def test_what_one_session_makes_of_a_verdict_costs_no_other_its_own(
+    hub: VoiceHub, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(verdict: VoiceVerdict | VoiceFailed) -> None:
+        raise RuntimeError("no idea")
+
+    others = [Session(hub) for _ in range(50)]
+    others[0].feed = hub.open(broken)
+    for session in others:
+        session.hear(sound(FRAME))
+    await until(lambda: all(session.said for session in others[1:]))
+    assert "no idea" in caplog.text
 
 
 async def test_a_long_sound_does_not_starve_the_others(hub: VoiceHub, detector: FakeDetector) -> None:

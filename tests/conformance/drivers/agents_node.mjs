@@ -25,9 +25,7 @@ function said(history, role) {
 async function main() {
   const agent = new RealtimeAgent({ name: "Assistant", instructions: "Be brief.", tools: [getWeather] });
   const transport = new OpenAIRealtimeWebSocket({ url: `${WEBSOCKET_URL}/realtime?model=${MODEL}` });
-  const defaults = "PARLEY_DEFAULTS" in process.env;
-  const config = defaults ? {} : { audio: { input: { turnDetection: { type: "server_vad" } } } };
-  const session = new RealtimeSession(agent, { transport, model: MODEL, config });
+  const session = new RealtimeSession(agent, { transport, model: MODEL });
   const watch = new Watch();
   for (const name of ["agent_end", "agent_tool_end", "audio", "audio_interrupted", "error", "transport_event"])
     session.on(name, (...values) => watch.see(name, name === "transport_event" ? values[0] : values));

@@ -2,14 +2,12 @@
 
 import asyncio
 import contextlib
-import os
 import time
 
 from common import MODEL, RATE, SECONDS, URL, Microphone, report, run
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, function_tool, io
 from livekit.plugins import openai
-from openai.types.beta.realtime.session import TurnDetection
 
 
 @function_tool
@@ -76,8 +74,7 @@ async def until(holds):
 
 
 async def main():
-    more = {} if "PARLEY_DEFAULTS" in os.environ else {"turn_detection": TurnDetection(type="server_vad")}
-    model = openai.realtime.RealtimeModel(base_url=URL, model=MODEL or "gpt-realtime", api_key="local", **more)
+    model = openai.realtime.RealtimeModel(base_url=URL, model=MODEL or "gpt-realtime", api_key="local")
     session = AgentSession(llm=model)
     problems, heard = [], []
     session.on("error", lambda event: problems.append(str(event.error)))

@@ -1,7 +1,6 @@
 """OpenAI's Agents SDK for Python: a runner, a session, a function, and a user who interrupts."""
 
 import asyncio
-import os
 
 from agents import function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner
@@ -63,9 +62,7 @@ def texts(history, role):
 
 async def main():
     agent = RealtimeAgent(name="Assistant", instructions="Be brief.", tools=[get_weather])
-    settings = {} if "PARLEY_DEFAULTS" in os.environ else {"turn_detection": {"type": "server_vad"}}
-    if MODEL:
-        settings["model_name"] = MODEL
+    settings = {"model_name": MODEL} if MODEL else {}
     config = {
         "url": f"{WEBSOCKET_URL}/realtime?model={MODEL}" if MODEL else f"{WEBSOCKET_URL}/realtime",
         "api_key": "local",

@@ -11,6 +11,7 @@ import numpy as np
 import pipeline.llm
 from pipeline.types import Pcm16, SpeechRequest
 from pipeline.workers import CancelToken
+from tests.engines import seeing_gguf
 from tests.engines.contract.case import (
     Case,
     EndpointingCase,
@@ -139,6 +140,26 @@ TOOLS = LanguageModelCase(
     engine="llama-cpp",
     label="llm-llama-cpp-tools",
     block=lambda place: {"model": str(_WEIGHTS / "llama-tools" / "tools.gguf"), "temperature": 0.0},
+)
+
+
+def _projector(place: Place) -> Path:
+    """One that fits the built-in model, which makes nothing of what it sees."""
+    width = gguf.GGUFReader(_builtin(place)).fields["llama.embedding_length"].contents()
+    return seeing_gguf.write_projector(place.folder / "projector.gguf", width=width)
+
+
+def _other_projectors(place: Place) -> tuple[Path, ...]:
+    """One of another model, and a GGUF that is none."""
+    return seeing_gguf.write_projector(place.folder / "narrow.gguf", width=64), _builtin(place)
+
+
+SEEING = LanguageModelCase(
+    stage="llm",
+    engine="llama-cpp",
+    label="llm-llama-cpp-seeing",
+    block=lambda place: {"context": 2048, "temperature": 0.0, "projector": str(_projector(place))},
+    weights=(Weights(_projector, option="projector", others=_other_projectors),),
 )
 
 # --- speech ---------------------------------------------------------------------------------------------------
@@ -358,6 +379,7 @@ CASES: tuple[Case[Any], ...] = (
     FASTER_WHISPER,
     LLAMA_CPP,
     TOOLS,
+    SEEING,
     ESPEAK_NG,
     PIPER,
     *OPENAI,

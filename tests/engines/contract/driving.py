@@ -14,7 +14,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from pipeline.errors import StageError, StageTimeoutError
-from pipeline.stages import LanguageModelStream, Synthesizer, Transcriber, TranscriptionStream
+from pipeline.slots import Slots
+from pipeline.stages import LanguageModelStream, PausingStream, Synthesizer, Transcriber, TranscriptionStream
 from pipeline.types import (
     Generated,
     GenerationRequest,
@@ -26,7 +27,7 @@ from pipeline.types import (
     TextDelta,
     Transcript,
 )
-from pipeline.workers import CancelToken, SerialWorker, Slots, iterate
+from pipeline.workers import CancelToken, SerialWorker, iterate
 from tests.engines.contract.belongings import PATIENCE_S
 
 T = TypeVar("T")
@@ -165,6 +166,10 @@ class Ear:
 
     async def hypothesis(self) -> Transcript:
         return await self._result(self.stream.hypothesis)
+
+    async def pause(self) -> Transcript:
+        stream = self.stream
+        return await self._result(stream.pause if isinstance(stream, PausingStream) else stream.hypothesis)
 
     async def finish(self) -> Transcript:
         return await self._result(self.stream.finish)

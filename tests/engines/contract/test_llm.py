@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import PromptTooLongError, StageError
-from pipeline.stages import LanguageModel
+from pipeline.stages import LanguageModel, PrefillingStream
 from pipeline.types import (
     Generated,
     GenerationRequest,
@@ -153,6 +153,29 @@ async def test_a_long_conversation_is_shortened_as_is_wanted(case: LanguageModel
         with pytest.raises(PromptTooLongError):
             await generate(stream, replace(request, truncation=Truncation("disabled")))
     stream.close()
+
+
+# --- prompts that are not complete ----------------------------------------------------------------------------
+
+
+async def test_being_told_a_prompt_early_changes_no_reply(case: LanguageModelCase, engine: LanguageModel) -> None:
+    if not engine.capabilities.prefills:
+        pytest.skip("it gains nothing by it")
+    for prompt in case.prompts:
+        alone = await generate(engine.open(), asking(prompt, system="Be brief."))
+        stream = engine.open()
+        assert isinstance(stream, PrefillingStream)
+        words = prompt.split()
+        for count in (0, 1, len(words), 1, len(words) - 1):
+            stream.prefill(asking(" ".join(words[:count]), system="Be brief."))
+        for other in (asking("so it went " * 20_000), GenerationRequest(Prompt(())), asking(prompt, system="Sing.")):
+            stream.prefill(other)
+        stream.prefill(asking(" ".join(words[:-1]), system="Be brief."))
+        outputs = await generate(stream, asking(prompt, system="Be brief."))
+        assert text_of(outputs) == text_of(alone) or not case.repeatable
+        stream.prefill(asking(prompt, text_of(alone), "And", system="Be brief."))
+        stream.close()
+        stream.prefill(asking(prompt, system="Be brief."))
 
 
 # --- several at once ------------------------------------------------------------------------------------------

@@ -152,16 +152,16 @@ async def test_streams_take_what_the_capabilities_name(
 # --- hypotheses -----------------------------------------------------------------------------------------------
 
 
-async def test_a_hypothesis_is_the_transcript_when_nothing_follows(
+async def test_what_is_understood_in_a_pause_is_the_transcript_when_nothing_follows(
     case: TranscriptionCase, engine: Transcriber, spoken: list[tuple[str, Pcm16]]
 ) -> None:
     for sentence, sound in spoken:
         with listening(engine) as ear:
             ear.feed(sound)
-            hypothesis = await ear.hypothesis()
-            assert (await ear.hypothesis()).text == hypothesis.text
-            assert (await ear.finish()).text == hypothesis.text
-        check(case, sentence, hypothesis)
+            understood = await ear.pause()
+            assert (await ear.pause()).text == understood.text
+            assert (await ear.finish()).text == understood.text
+        check(case, sentence, understood)
 
 
 async def test_speech_goes_on_after_a_hypothesis(

@@ -1,0 +1,1 @@
+"""Measures how soon speech begins, and whether it runs dry."""
