@@ -14,6 +14,7 @@ from pipeline.line import Line
 from server import client_secrets, cors, logs, metrics, origins, websocket, wire
 from server.auth import Keys, NotAdmitted, Opening, credentials_of, subprotocols_of
 from server.client_secrets import Unanswerable
+from server.ids import new_id
 from server.page import Page
 from server.profile import profile_of
 from server.realtime.call import Call
@@ -24,7 +25,7 @@ from server.realtime.session_config import Profile, initial_session, names_a_tra
 from server.realtime.transcription_session import shown
 from server.replies import refusal
 from server.rest import routes as rest
-from server.session import SESSION_S, Session, new_id
+from server.session import SESSION_S, Session
 from server.traces import Traces
 from server.voice import VoiceHub
 from server.webrtc.calls import Calls
@@ -75,7 +76,7 @@ class Server:
         self._calls.add_routes(app.router)
         for path in wire.SECRETS:
             app.router.add_post(path, self._client_secrets)
-        load = metrics.Metrics(tuple(self._hubs.values()), lambda: len(self._sessions))
+        load = metrics.Metrics(tuple(self._hubs.values()), lambda: len(self._sessions) + len(self._calls))
         app.router.add_get(metrics.PATH, load.answer)
         rest.add_routes(app.router, self._config, self._lines)
         app.on_startup.append(self._startup)

@@ -7,7 +7,6 @@ a data channel are thin shells.
 import asyncio
 import contextlib
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, cast
@@ -27,8 +26,10 @@ from pipeline.types import (
     Transcript,
 )
 from pipeline.workers import CancelToken, SerialWorker, wait_out
+from server.faults import internal_error, too_large
 from server.filtering import SoundFilter
 from server.hearing import Hearing, Question
+from server.ids import new_id
 from server.inbox import Inbox
 from server.keepsakes import Keepsakes
 from server.mcp_links import McpLinks
@@ -52,8 +53,7 @@ from server.realtime.inbox import (
 )
 from server.realtime.machine import Machine
 from server.realtime.schema import SessionKind
-from server.realtime.server_events import Error, ServerEvent
-from server.realtime.server_objects import ErrorBody
+from server.realtime.server_events import ServerEvent
 from server.realtime.session_config import Profile
 from server.runs import Runs
 from server.store import AudioStore
@@ -194,7 +194,7 @@ class Session:
             return self._machine.handle(event, time.monotonic_ns() // 1_000_000)
         except Exception:
             log.exception("the session machine failed on %s; the session goes on", type(event).__name__)
-            return [do.Send(_internal_error(event))]
+            return [do.Send(internal_error(event))]
 
     def _handlers(self) -> dict[type, Callable[[Any], None]]:
         """Returns who carries out which command."""
@@ -236,7 +236,7 @@ class Session:
                 raise
             except Exception:
                 log.exception("%s could not be carried out; the session goes on", type(command).__name__)
-                self._send(_internal_error(None))
+                self._send(internal_error(None))
 
     def _send(self, event: ServerEvent) -> None:
         if self._timings is not None:
@@ -246,7 +246,7 @@ class Session:
         if self._trace is not None:
             self._trace.server(event)
         if self._max_event and len(frame) > self._max_event // 4 and (size := len(frame.encode())) > self._max_event:
-            frame = self._dialect.encode(_too_large(event, size, self._max_event)) or ""
+            frame = self._dialect.encode(too_large(event, size, self._max_event)) or ""
         self.outbound.put(frame)
 
     def _send_retrieved(self, command: do.SendRetrieved) -> None:
@@ -369,28 +369,3 @@ class Session:
         await self.outbound.room()
         if self.player is not None:
             await self.player.room()
-
-
-def new_id(prefix: str) -> str:
-    return f"{prefix}_{secrets.token_hex(12)}"
-
-
-def _too_large(event: ServerEvent, size: int, most: int) -> Error:
-    """Returns what is sent in place of an event that the client cannot take."""
-    body = ErrorBody(
-        type="server_error",
-        code="event_too_large",
-        message=f"An event `{event.__struct_config__.tag}` of {size} bytes was left out: your data channel takes "
-        f"{most} at a time. Over a WebSocket it would come whole.",
-    )
-    return Error(error=body, event_id=new_id("event"))
-
-
-def _internal_error(event: Event | None) -> Error:
-    body = ErrorBody(
-        type="server_error",
-        code="internal_error",
-        message="Parley failed. The session goes on; the server's log has the details.",
-        event_id=getattr(event, "event_id", None),
-    )
-    return Error(error=body, event_id=new_id("event"))

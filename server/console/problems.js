@@ -12,12 +12,12 @@ export function microphoneProblem(error) {
     case "NotAllowedError":
       return (
         "The browser does not let this page use the microphone. Allow it beside the address of the page (or in the " +
-        "settings of your system), then start again. Until then you can type."
+        "settings of your system), then press the button again. Until then you can type."
       );
     case "NotFoundError":
-      return "There is no microphone. Plug one in, then start again. Until then you can type.";
+      return "There is no microphone. Plug one in, then press the button again. Until then you can type.";
     case "NotReadableError":
-      return "The microphone cannot be opened: another program may be using it. Close that, then start again.";
+      return "The microphone cannot be opened: another program may be using it. Close that, then press the button again.";
     case "SecurityError":
       return "This browser keeps the microphone from pages like this one. You can type.";
     default:

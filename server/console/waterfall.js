@@ -26,23 +26,22 @@ export function bars(timings) {
   return found.sort((a, b) => a.start - b.start);
 }
 
-/** What one waits for, in one number: until the sound was heard here, or was sent. Null for a reply without sound. */
-export function wait(timings) {
-  return timings.heard ?? timings.sent ?? null;
+/** What one waits for, in a few words. */
+export function summary({ heard, sent, first_token: written, committed }) {
+  const since = committed === undefined ? "after you asked" : "after you fell silent";
+  const sound = heard ?? sent;
+  if (sound !== undefined) return `Heard ${Math.round(sound)} ms ${since}`;
+  return written === undefined ? "How long it took" : `First word ${Math.round(written)} ms ${since}`;
 }
 
 /** Returns what shows the timings of a turn, and what is counted of it, folded away. */
 export function waterfall(timings, counts) {
-  const total = wait(timings);
-  const spoken = timings.committed !== undefined;
-  const since = spoken ? "after you fell silent" : "after you asked";
-  const said = total === null ? "How long it took" : `Heard ${Math.round(total)} ms ${since}`;
   const end = Math.max(...Object.values(timings), 1);
   const found = bars(timings);
   const first = Math.min(0, ...found.map((bar) => bar.start));
   const rows = found.map((bar) => row(bar, first, end));
   const details = element("details", { class: "waterfall" }, [
-    element("summary", {}, [said]),
+    element("summary", {}, [summary(timings)]),
     element("div", { class: "bars", role: "list", "aria-label": "Where the time went" }, rows),
     element("p", { class: "moments" }, [[...moments(timings), ...numbers(counts)].join(" · ")]),
   ]);

@@ -163,5 +163,7 @@ class Playback:
 
     def ends(self) -> int:
         """Returns when all that there is will have been played, in ms; 0 when it has been."""
-        left = sum(sound.queued - self._heard(sound) for sound in self._sounds.values() if not sound.dropped)
-        return self._outbox.now + ticks_to_ms(left) if left else 0
+        sounds = [sound for sound in self._sounds.values() if not sound.dropped]
+        left = sum(sound.queued - (self._place if sound.item.id == self._playing else 0) for sound in sounds)
+        # Counted from when the place was known, so that it is the same moment whenever it is asked for.
+        return (self._outbox.now if self._since is None else self._since) + ticks_to_ms(left) if left else 0

@@ -9,9 +9,10 @@ from aiohttp import hdrs, web
 from server import wire
 from server.auth import Opening
 from server.client_secrets import Unanswerable, joined, opening_of
+from server.ids import new_id
 from server.realtime.call import Call
 from server.replies import refusal
-from server.session import Session, new_id
+from server.session import Session
 from server.webrtc.call import Connection
 from server.webrtc.offer import offer_of, read
 from server.webrtc.options import WebRtcOptions
@@ -37,6 +38,9 @@ class Calls:
         self._ports = Ports(options)
         self._calls: dict[str, Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._calls)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Adds the endpoints that are not about beginning a call."""

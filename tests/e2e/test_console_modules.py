@@ -98,6 +98,19 @@ def test_the_bars_of_a_held_reply_lie_where_its_time_went(page: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("timings", "said"),
+    [
+        ({"committed": 500, "sent": 506, "heard": 530.4}, "Heard 530 ms after you fell silent"),
+        ({"sent": 40}, "Heard 40 ms after you asked"),
+        ({"first_token": 12}, "First word 12 ms after you asked"),
+        ({}, "How long it took"),
+    ],
+)
+def test_what_one_waited_for_is_said_in_a_few_words(page: Any, timings: dict[str, float], said: str) -> None:
+    assert page.evaluate('async (timings) => (await import("/waterfall.js")).summary(timings)', timings) == said
+
+
+@pytest.mark.parametrize(
     ("name", "said"),
     [
         ("NotAllowedError", "does not let this page use the microphone"),

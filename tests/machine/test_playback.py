@@ -199,7 +199,10 @@ def test_the_idle_timeout_begins_when_the_reply_has_been_played() -> None:
     for _ in range(8):
         world.step_run(run, "clause")  # 3.6 s
     world.step_run(run, "finish")
-    world.speak(3600 * 24 // 768, voiced=False)
+    world.speak(10, voiced=False)
+    timer = world.timer
+    world.speak(3280 * 24 // 768, voiced=False)
+    assert world.timer == timer, "it is set once"
     stopped_after = world.now
     assert kinds(world.wire.of_type("input_audio_buffer.timeout_triggered")) == []
     world.speak(4800 * 24 // 768, voiced=False)
