@@ -155,7 +155,7 @@ class Session:
         reading = asyncio.create_task(self._read(frames), name="session reader")
         try:
             begin = self._machine.start()
-            self._note(None)
+            self._note(None, begin)
             self._carry_out(begin)
             self._busy = False
             while not self._ended:
@@ -205,9 +205,7 @@ class Session:
     def _decide(self, event: Event) -> list[do.Command]:
         """Returns what is to be done about an event."""
         commands = self._handle(event)
-        self._note(event)
-        if self._timings is not None:
-            self._timings.observe(event, commands, time.monotonic())
+        self._note(event, commands)
         return commands
 
     def _handle(self, event: Event) -> list[do.Command]:
@@ -291,8 +289,10 @@ class Session:
                 self._trace.close()
             await self._mcp.close()
 
-    def _note(self, event: Event | None) -> None:
-        """Has the trace follow the session's configuration, and writes down what the client said."""
+    def _note(self, event: Event | None, commands: list[do.Command]) -> None:
+        """Has the timings and the trace follow the session, and writes down what the client said."""
+        if self._timings is not None:
+            self._timings.observe(event, commands, time.monotonic())
         if self._trace is not None:
             self._trace.follow(self._machine.session.tracing)
             if isinstance(event, ClientEvent):
