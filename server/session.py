@@ -65,8 +65,9 @@ from server.wire import Dialect
 
 log = logging.getLogger(__name__)
 
-FRAMES_AT_ONCE = 16
-"""Frames of one client that are worked on, when so many have come, before others get the loop: less than 1 ms."""
+FRAMES_AT_ONCE = 4
+"""Frames of one client that are worked on, when so many have come, before others get the loop: with hundreds of clients
+that are all behind, each frame more is milliseconds for whoever waits."""
 
 HELD_SAMPLES = 10 * WIRE_RATE
 """Sound that a held reply may run ahead of its release: ten seconds."""
