@@ -64,8 +64,9 @@ from server.wire import Dialect
 
 log = logging.getLogger(__name__)
 
-FRAMES_AT_ONCE = 16
-"""Frames of one client that are worked on, when so many have come, before others get the loop: less than 1 ms."""
+FRAMES_AT_ONCE = 4
+"""Frames of one client that are worked on, when so many have come, before others get the loop: with hundreds of clients
+that are all behind, each frame more is milliseconds for whoever waits."""
 
 PAUSE_SAMPLES = 8 * WIRE_RATE
 """Most sound that the end-of-turn detector is given: eight seconds, what smart-turn looks at."""
