@@ -160,7 +160,7 @@ class World:
         return self.wire.events[before:]
 
     def client(self, **event: Any) -> list[dict[str, Any]]:
-        if event["type"] == "session.update":
+        if event.get("type") == "session.update":
             self.held_in_pause = 0
         decoded = self.dialect.decode(msgspec.json.encode(event).decode())
         return self.handle(decoded)
