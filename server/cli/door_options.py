@@ -24,7 +24,7 @@ class Doors:
 
     identity: "Identity | None"
     key: str | None = field(repr=False)
-    webrtc: WebRtcOptions
+    webrtc: WebRtcOptions = field(default_factory=WebRtcOptions)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

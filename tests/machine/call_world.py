@@ -88,7 +88,7 @@ class CallWorld(World):
             assert late <= FRAME_MS, "the history has what was played (8)"
 
     def client(self, **event: Any) -> list[dict[str, Any]]:
-        self._client_truncates = event["type"] == "conversation.item.truncate"
+        self._client_truncates = event.get("type") == "conversation.item.truncate"
         sent = super().client(**event)
         self._client_truncates = False
         return sent

@@ -644,7 +644,7 @@ async def test_a_slow_reader_can_still_interrupt() -> None:
         client.ask()
         await until(lambda: not client.session.outbound._room.is_set())
         client.send(type="response.cancel")
-        await until(lambda: not client.session._runs)
+        await until(lambda: not client.session._runs._runs)
         client.reads.set()
         assert (await client.wait_for("response.done"))["response"]["status"] == "cancelled"
 
