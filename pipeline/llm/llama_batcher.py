@@ -164,12 +164,14 @@ class Batcher:
 
     def _plan(self) -> list[tuple[_Reply, Slice]]:
         """What each reply contributes to the next decode: one token each, and of new prompts what there is room for."""
-        writing = sum(len(reply.pending) == 1 for reply in self._replies)
+        ready = [
+            reply for index, reply in enumerate(self._replies) if not self._must_wait(reply, self._replies[:index])
+        ]
+        # Counted after that: of a prompt that has been copied a single token may be left.
+        writing = sum(len(reply.pending) == 1 for reply in ready)
         room = min(PREFILL_ROWS, MAX_ROWS - writing) if writing else MAX_ROWS
         plan = []
-        for index, reply in enumerate(self._replies):
-            if self._must_wait(reply, self._replies[:index]):
-                continue
+        for reply in ready:
             size = 1 if len(reply.pending) == 1 else text_before_rows(reply.pending, min(room, len(reply.pending)))
             if size == 0:
                 continue

@@ -355,6 +355,25 @@ def test_of_sessions_that_begin_at_once_one_computes_what_all_begin_with(
     assert [text(each) for each in said] == [text(generate(alone.open(), one)) for one in asked]
 
 
+def test_a_step_is_not_overfull_when_a_reply_has_got_all_of_its_prompt_from_another(
+    load: Callable[..., LlamaCpp], steps: Steps, pool: ThreadPoolExecutor
+) -> None:
+    engine = load(sequences=3, context=1024)
+    busy = pool.submit(generate, engine.open(), request("Hi", max_tokens=1))
+    steps.next()
+    once = request(STORY, system=BRIEF, max_tokens=1)
+    asked = [once, once, request("z" * 400, max_tokens=1)]
+    together = []
+    for one in asked:
+        together.append(pool.submit(generate, engine.open(), one))
+        wait_for_mail(engine)
+    steps.allow_all()
+    said = [result(future) for future in (busy, *together)]
+    assert end(said[1]).cached_tokens in (0, end(said[1]).input_tokens - 1)
+    assert text(said[1]) == text(said[2])
+    assert max(rows([slices]) for slices in list(steps.asked.queue)) == 63
+
+
 def test_a_reply_that_waits_for_anothers_beginning_goes_on_if_that_is_cancelled(
     load: Callable[..., LlamaCpp], steps: Steps, pool: ThreadPoolExecutor
 ) -> None:
