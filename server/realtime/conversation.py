@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from pipeline.reply_parts import is_json_object
 from pipeline.types import Message, Prompt, Tool, ToolCall
-from server.realtime.given import GivenMessage, Status
+from server.realtime.given import GivenMessage, Status, message_of
 from server.realtime.mcp_items import McpApprovalRequestItem, McpApprovalResponseItem, McpCallItem, McpItem, McpListItem
 from server.realtime.refusal import Refusal
 from server.realtime.schema import ContentPart, Item
@@ -155,14 +155,7 @@ class MessageItem:
         return Message(self.role, text.strip(), heard=self.heard_ticks) if text.strip() else None
 
     def wire(self) -> Item:
-        return Item(
-            id=self.id,
-            object="realtime.item",
-            type="message",
-            status=self.status,
-            role=self.role,
-            content=[self._content()] if self.has_part else [],
-        )
+        return message_of(self, [self._content()] if self.has_part else [])
 
     def _content(self) -> ContentPart:
         match self.part:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 from msgspec import UNSET
@@ -95,14 +95,20 @@ class GivenMessage:
         return Message(self.role, text, images=tuple(images), heard=sum(sound.ticks for sound in self.sounds))
 
     def wire(self) -> Item:
-        return Item(
-            id=self.id,
-            object="realtime.item",
-            type="message",
-            status=self.status,
-            role=self.role,
-            content=[part.wire() for part in self.parts],
-        )
+        return message_of(self, [part.wire() for part in self.parts])
+
+
+class _SaidBySomebody(Protocol):
+    id: str
+    status: Status
+
+    @property
+    def role(self) -> str: ...
+
+
+def message_of(said: _SaidBySomebody, content: list[ContentPart]) -> Item:
+    """Returns a message as events carry it."""
+    return Item(id=said.id, object="realtime.item", type="message", status=said.status, role=said.role, content=content)
 
 
 def fitting(item: Item) -> Item:

@@ -95,7 +95,7 @@ class Environment:
         (pytest.fail if os.environ.get(EVERY) else pytest.skip)(reason)
 
 
-OPENAI_NODE = Environment("openai-node", ("openai@>=6.0 <7", "ws@^8.18"), "node")
+OPENAI_NODE = Environment("openai-node", ("openai@>=7.0 <8", "ws@^8.18"), "node")
 AGENTS_NODE = Environment("agents-node", ("@openai/agents-realtime@>=0.3 <1", "zod@^4"), "node")
 AGENTS = Environment("agents", ("openai-agents>=0.4,<1", "websockets>=15"), "python", large=True)
 LIVEKIT = Environment("livekit", ("livekit-agents>=1.3,<2", "livekit-plugins-openai>=1.3,<2"), "python", large=True)

@@ -116,7 +116,7 @@ class Relay:
         chosen = [upstream.protocol] if upstream.protocol else []
         client = web.WebSocketResponse(protocols=chosen, compress=False, max_msg_size=0)
         await client.prepare(request)
-        beta = "realtime=v1" in headers.get("OpenAI-Beta", "") or "openai-beta.realtime-v1" in offered
+        beta = "realtime=v1" in request.headers.get("OpenAI-Beta", "") or "openai-beta.realtime-v1" in offered
         wire = Wire(request.path_qs, beta or request.path == "/openai/realtime")
         self.wires.append(wire)
         async with asyncio.TaskGroup() as both:
