@@ -15,6 +15,7 @@ SLEEPS = {
     "server/session.py:_read": "the same, between many frames that came at once",
     "server/filtering.py:_filtered": "the same, between two pieces of a long append",
     "server/metrics.py:watch": "watches the loop for as long as whoever asks wants to",
+    "server/webrtc/mouth.py:recv": "a track: its packets are sent in real time, when they are due",
     "server/bench/rig.py:run": "a microphone: sends frames in real time, when they are due",
     "server/cli/talk_file.py:_send": "a microphone",
     "server/cli/talk_file.py:_send_frame": "a microphone",

@@ -24,7 +24,8 @@ from pipeline.tts.piper import Piper
 from pipeline.tts.piper_sound import WholeSound
 from pipeline.turn import run_turn
 from pipeline.types import WIRE_RATE, Message, Prompt, RunId, SpeechRequest, TurnAudio, TurnRequest
-from pipeline.workers import CancelToken, Slots
+from pipeline.slots import Slots
+from pipeline.workers import CancelToken
 
 SENTENCE = (
     "Whoever measures how long a machine takes before it says something should give it a sentence that goes on for a "
