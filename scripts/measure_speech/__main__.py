@@ -20,11 +20,11 @@ import onnxruntime
 from pipeline import clauses
 from pipeline.line import Line, Timeouts
 from pipeline.llm.llama_cpp import LlamaCpp
+from pipeline.slots import Slots
 from pipeline.tts.piper import Piper
 from pipeline.tts.piper_sound import WholeSound
 from pipeline.turn import run_turn
 from pipeline.types import WIRE_RATE, Message, Prompt, RunId, SpeechRequest, TurnAudio, TurnRequest
-from pipeline.slots import Slots
 from pipeline.workers import CancelToken
 
 SENTENCE = (
