@@ -37,7 +37,8 @@ becomes of them here. No field is accepted and ignored: it is honoured, or refus
 What is honoured is what a pipeline can do that can do everything. One whose engines cannot (no tools, no voice of that
 name, …) refuses with an `error` that says so. `[]` stands for each of a list; in brackets, the type of the object that
 a field is in. Of what the server sends, “yes” means that the field can be there: which of them an item or a part of its
-content has, its type tells.
+content has, its type tells. The `output` of a response holds messages of the assistant, calls of functions and of MCP
+servers' tools, and requests for approval: see “An item”.
 """
 
 EVERYWHERE: Mapping[str, str] = {
@@ -143,7 +144,8 @@ def _client_rows(event: str, is_beta: bool) -> Sequence[Row]:
 def _client_row(field: package.Field, is_beta: bool) -> Row:
     verdict = verdict_on(field, is_beta)
     path = _label(field.path, field.of)
-    if not verdict.is_honoured:
+    is_taken = verdict.is_honoured or any(each.startswith(f"{field.path}.") for each in _settable(field.event, is_beta))
+    if not is_taken:
         return Row(path, "", f"Refused: {_told(verdict)}")
     place = in_ga(field.path) if is_beta else field.path
     struct = client_structs().get("session.update" if field.event.startswith("transcription_") else field.event)
@@ -195,6 +197,12 @@ _OBJECTS: Mapping[str, tuple[str, str]] = {
 }
 """Objects that several events carry: the event by which they are described, and the section's title."""
 
+_GIVEN = frozenset({"id", "object", "expires_at", "type", "model"})
+"""What a session has that no client gives it."""
+
+_MADE = "response.output[]."
+"""The items of a response: they are described once."""
+
 _WHY_NOT: Mapping[str, str] = {
     "input_audio_buffer.dtmf_event_received": "Is for telephone calls by SIP.",
     "conversation.created": "Is of the older dialect.",
@@ -236,7 +244,7 @@ def _server_sections(is_beta: bool) -> Mapping[str, Sequence[Row]]:
         inside = [
             each
             for each in package.fields(event, package.server_events(is_beta)[event])
-            if each.path.startswith(f"{name}.")
+            if each.path.startswith(f"{name}.") and not each.path.startswith(_MADE)
         ]
         sections[title] = _server_rows(inside, sent[event], is_beta)
     return sections
@@ -270,7 +278,26 @@ def _server_row(field: package.Field, sent: set[str], is_beta: bool) -> Row:
     tag = OLDER_EVENTS[field.event] if is_beta else field.event
     found = known(server_structs()[tag], in_ga(field.path) if is_beta else field.path, field.of)
     meaning = found.meaning if found else ""
-    return Row(path, "yes", meaning, bool(meaning) or field.name in EVERYWHERE)
+    asked = field.path.startswith("session.") and field.name not in _GIVEN
+    is_null = (asked and field.path not in _settable("session.update", is_beta)) or meaning.startswith(
+        ("Only null", "Always null")
+    )
+    sent_as = "only null" if is_null else "yes"
+    return Row(path, sent_as, meaning, bool(meaning) or field.name in EVERYWHERE)
+
+
+@cache
+def _settable(event: str, is_beta: bool) -> frozenset[str]:
+    """Returns the paths in an event that a client can set, or something in them."""
+    fields = package.fields(event, package.client_events(is_beta)[event])
+    paths = [each.path for each in fields if verdict_on(each, is_beta).is_honoured]
+    return frozenset(outer for path in paths for outer in _outers(path))
+
+
+def _outers(path: str) -> Iterator[str]:
+    """Yields a path and what it is in."""
+    parts = path.split(".")
+    return (".".join(parts[:length]) for length in range(1, len(parts) + 1))
 
 
 def _table(head: Sequence[str], rows: Sequence[Row]) -> str:

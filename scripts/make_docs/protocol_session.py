@@ -37,9 +37,10 @@ PROFILE = Profile(
         "transcriber": "ears",
         "languages": frozenset({"en"}),
         "endpointing_reads": frozenset({"sound"}),
+        "context": 32_768,
     }
 )
-"""A pipeline that can do whatever there is a yes or no for."""
+"""A pipeline that can do everything."""
 
 _MESSAGE = {"type": "message", "role": "user", "id": "item_x", "content": [{"type": "input_text", "text": "hello"}]}
 _CALL = {"type": "function_call", "id": "item_call", "call_id": "call_x", "name": "look_up", "arguments": "{}"}
