@@ -1,10 +1,10 @@
-"""Measures noise reduction: `python -m scripts.measure_noise [FOLDER] [--words]`.
+"""Measures noise reduction: `python -m scripts.measure_noise [FOLDER] [--words | --webrtc]`.
 
 Speech is mixed with noise at 0, 5 and 10 dB (of the power while somebody speaks) and put through the reducer in pieces
 of 20 ms, as in a session. The speech is what lies in FOLDER as .wav, or espeak-ng's.
 
 With `--words`, at 5, 10 and 20 dB, how many words PocketSphinx gets wrong; what is said in FOLDER stands in its
-transcripts.tsv.
+transcripts.tsv. With `--webrtc`, beside WebRTC's noise suppression (webrtc.py).
 """
 
 import argparse
@@ -20,14 +20,15 @@ from pipeline.audio import StreamResampler, to_float
 from pipeline.noise import DELAY, NoiseField
 from pipeline.types import LISTENING_RATE, WIRE_RATE, Pcm16
 from pipeline.vad.silero import Silero
-from scripts.measure_noise import words
-from scripts.measure_noise.sounds import NOISES, Sound, espeak, mixed, pcm, read, reduce
+from scripts.measure_noise import webrtc, words
+from scripts.measure_noise.sounds import NOISES, Sound, espeak, mixed, pcm, read, reduce, signal_to_noise
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="scripts.measure_noise", description=__doc__)
     arguments.add_argument("folder", nargs="?", help="where .wav files with speech lie: mono, 16 bits")
     arguments.add_argument("--words", action="store_true", help="count the words that PocketSphinx gets wrong")
+    arguments.add_argument("--webrtc", action="store_true", help="compare with WebRTC's noise suppression")
     asked = arguments.parse_args()
     folder = asked.folder
     if asked.words:
@@ -41,6 +42,9 @@ def main() -> None:
     if not speech:
         sys.exit(f"There is no .wav in {folder}.")
     print(f"{len(speech)} recordings\n")
+    if asked.webrtc:
+        webrtc.main(speech)
+        return
     print("| noise | SNR | field | SNR gained | noise in pauses | voice found where there is none, before → after |")
     print("|---|---|---|---|---|---|")
     detector = Silero(Silero.Options())
@@ -62,20 +66,13 @@ def _row(speech: Sequence[Sound], kind: str, ratio: int, field: NoiseField, dete
     for index, voice in enumerate(speech):
         clean, noisy = mixed(voice, kind, ratio, index, speech)
         heard = reduce(noisy, field)
-        gains.append(_snr(clean[:-DELAY], heard[DELAY:]) - _snr(clean, noisy))
+        gains.append(signal_to_noise(clean[:-DELAY], heard[DELAY:]) - signal_to_noise(clean, noisy))
         settled = slice(WIRE_RATE // 3, WIRE_RATE)
         quieter.append(20 * np.log10(heard[settled].std() / noisy[settled].std()))
         before.append(_false_voice(noisy, detector))
         after.append(_false_voice(heard, detector))
     voices = f"{100 * np.mean(before):.0f} % → {100 * np.mean(after):.0f} %"
     return f"{np.mean(gains):+.1f} dB | {np.mean(quieter):.1f} dB | {voices}"
-
-
-def _snr(clean: Sound, heard: Pcm16) -> float:
-    """Returns the scale-invariant signal-to-noise ratio in dB (Le Roux et al., "SDR – half-baked or well done?")."""
-    got = heard.astype(np.float64)
-    share = clean * (clean @ got) / (clean @ clean)
-    return float(10 * np.log10((share @ share) / ((got - share) @ (got - share))))
 
 
 def _false_voice(sound: Pcm16, detector: Silero) -> float:

@@ -100,3 +100,10 @@ def espeak() -> Iterator[tuple[str, Sound]]:
 def _levelled(sound: Sound) -> Sound:
     levelled: Sound = sound / np.abs(sound).max() * _LEVEL
     return levelled
+
+
+def signal_to_noise(clean: Sound, heard: Sound | Pcm16) -> float:
+    """Returns the scale-invariant signal-to-noise ratio in dB (Le Roux et al., "SDR – half-baked or well done?")."""
+    got = heard.astype(np.float64)
+    share = clean * (clean @ got) / (clean @ clean)
+    return float(10 * np.log10((share @ share) / ((got - share) @ (got - share))))
