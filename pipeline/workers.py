@@ -366,3 +366,4 @@ class BatchWorker(Generic[T]):
                 self._handle(batch)
             except Exception:  # the thread serves everybody: it outlives any one call
                 log.exception("%s failed", threading.current_thread().name)
+            del batch  # whose items it was may be gone before the next one comes
